@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""Builds `recorder._core`, the cffi extension around csrc/: the cdef and the list of sources."""
+
+import sys
+
+if __name__ == "__main__" and __spec__ is not None:
+    # `python -m build` in this folder finds this file before PyPA's tool.
+    sys.exit("this is recorder's extension builder; to build the package use: python -Pm build")
+
+from cffi import FFI
+
+SOURCES = ["decimate", "dtmf", "g711", "highpass", "rate", "voice"]
+
+ffibuilder = FFI()
+ffibuilder.cdef(
+    """
+    #define REC_VOICE_START ...
+    #define REC_VOICE_END ...
+    #define REC_DIGIT_START ...
+    #define REC_DIGIT_END ...
+
+    typedef struct { int64_t position; int32_t kind; int32_t digit; } rec_edge;
+    typedef struct { ...; } rec_voice;
+    typedef struct { ...; } rec_dtmf;
+
+    size_t rec_edges_bound(uint32_t rate, size_t n);
+    int rec_rate_supported(uint32_t rate);
+    uint32_t rec_level_frame(uint32_t rate);
+
+    int rec_voice_init(rec_voice *self, uint32_t rate, double input_sensitivity);
+    size_t rec_voice_process(rec_voice *self, const int16_t *pcm, size_t n, rec_edge *edges,
+                             float *levels);
+    size_t rec_voice_finish(rec_voice *self, rec_edge *edges);
+    int64_t rec_voice_known(const rec_voice *self);
+
+    int rec_dtmf_init(rec_dtmf *self, uint32_t rate);
+    size_t rec_dtmf_process(rec_dtmf *self, const int16_t *pcm, size_t n, rec_edge *edges);
+    size_t rec_dtmf_finish(rec_dtmf *self, rec_edge *edges);
+    int64_t rec_dtmf_known(const rec_dtmf *self);
+    int64_t rec_dtmf_sounding(const rec_dtmf *self, int digit);
+
+    void rec_ulaw_decode(const uint8_t *in, int16_t *out, size_t n);
+    void rec_alaw_decode(const uint8_t *in, int16_t *out, size_t n);
+    void rec_ulaw_encode(const int16_t *in, uint8_t *out, size_t n);
+    void rec_alaw_encode(const int16_t *in, uint8_t *out, size_t n);
+    """
+)
+ffibuilder.set_source(
+    "recorder._core",
+    '#include "recorder_core.h"',
+    sources=[f"csrc/{name}.c" for name in SOURCES],
+    include_dirs=["csrc"],
+    depends=["csrc/recorder_core.h"],
+    extra_compile_args=[] if sys.platform == "win32" else ["-std=c11", "-O3"],
+    libraries=[] if sys.platform == "win32" else ["m"],
+    py_limited_api=True,
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

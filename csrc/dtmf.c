@@ -1,0 +1,608 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * DTMF (ITU-T Q.23, Q.24). A cheap look at every 20 ms block, a careful look at
+ * the few that pass:
+ *
+ *   samples ─▶ decimate ─▶ block: 8 bins ──hit──▶ tracker: both tones' complex
+ *              to ~8 kHz                          amplitudes every 2.5 ms
+ *                                                      │
+ *                          edges, where they cross ◀── envelope ──▶ limits ─▶ digit
+ *                          half the tone's level
+ *
+ * A decision may come up to 60 ms after the onset; the positions it reports are
+ * those of the tone itself.
+ */
+#include "recorder_core.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Steps are 2.5 ms. The window of the careful look is a Hann window of 6 of them:
+ * 15 ms, first null 133 Hz away, about where the high group's next tone is. */
+#define STEPS_PER_BLOCK 8
+#define WINDOW_STEPS 6
+#define LOOK_BACK 18 /* steps before a hit's block where its tracker begins: 45 ms */
+
+/* Levels. 0 dBm0 is 3.14 dB below full scale (G.711, mu-law). */
+#define OVERLOAD_DBM0 3.14
+#define MIN_LEVEL_DBM0 (-43.0) /* of each tone; Q.24 asks -29 dBm and gives no floor */
+#define QUIET_SHARE 0.5f        /* of the weakest tone's amplitude: no tone is below */
+
+/* The cheap look. Low, so that a tone under speech or half in the block passes. */
+#define HIT_SHARE 0.12          /* of the block's power in the two winners */
+#define HIT_LEVEL 0.2           /* of the weakest tone's power */
+#define HIT_LOW_OVER_HIGH 32.0  /* 15 dB */
+#define HIT_HIGH_OVER_LOW 12.0  /* 10.8 dB */
+#define HIT_OVER_RUNNER_UP 2.0  /* 3 dB over the next bin of the group */
+#define HIT_LOW_HZ 30.0         /* from nominal */
+#define HIT_HIGH_HZ 40.0
+
+/* The limits. Q.24 table 1: accept within 1.5 %, reject beyond 3.5 %; accept 40 ms,
+ * reject 23 ms (the least asked of any administration); twist +4/-8 dB accepted. */
+#define MIN_TONE_MS 31.0
+#define MIN_CORE 4
+#define MAX_RUNS 3
+#define MAX_LOW_DEVIATION 0.020
+#define MAX_HIGH_DEVIATION 0.019
+#define MIN_TWIST_DB (-6.5) /* low over high */
+#define MAX_TWIST_DB 10.5
+#define MIN_PURITY 2.5  /* 4 dB: each tone's coherent power over the rest of its bin */
+#define MIN_SHARE 0.45f /* both tones' power in the whole, over the core */
+#define MIN_PAUSE_MS 28.75 /* between the same digit's presses; Q.24: 40 ms is one */
+
+#define DROPOUT_MS 30.0 /* less than this off does not end a digit */
+#define FORGET_MS 60.0  /* a candidate without a hit for so long is dropped */
+#define CORE_MS 5.0     /* inside a run's edges by this much */
+#define CORE_LAST_MS 60.0
+#define ON 0.5f /* of the tone's level: an edge seen through the window */
+
+static const double PI = 3.14159265358979323846;
+static const double TONES_HZ[8] = {697, 770, 852, 941, 1209, 1336, 1477, 1633};
+static const char KEYPAD[16 + 1] = "123A456B789C*0#D";
+
+static double amplitude_of(double dbm0) {
+  return 32768.0 * pow(10.0, (dbm0 - OVERLOAD_DBM0) / 20.0);
+}
+
+static float square(float x) { return x * x; }
+
+int rec_dtmf_init(rec_dtmf *self, uint32_t rate) {
+  if (!rec_rate_supported(rate))
+    return -1;
+  memset(self, 0, sizeof *self);
+  self->rate = rate;
+  self->factor = rate / 8000;
+  double inner = (double)rate / self->factor;
+  self->step = (uint32_t)(inner / 400.0);
+  self->block = STEPS_PER_BLOCK * self->step;
+  self->window = WINDOW_STEPS * self->step;
+  self->step_ms = 1000.0 * self->step / inner;
+  self->weakest_amplitude = (float)amplitude_of(MIN_LEVEL_DBM0);
+  if (self->factor > 1)
+    rec_decimator_init(&self->decimator, self->factor);
+  for (int tone = 0; tone < 8; tone++) {
+    double omega = 2.0 * PI * TONES_HZ[tone] / inner;
+    self->frequency[tone] = omega;
+    for (uint32_t i = 0; i < self->block / 2; i++) {
+      self->block_cos[i][tone] = (float)cos(omega * (i + 0.5));
+      self->block_sin[i][tone] = (float)sin(omega * (i + 0.5));
+    }
+    for (uint32_t i = 0; i < self->window; i++) {
+      double hann = 0.5 - 0.5 * cos(2.0 * PI * (i + 0.5) / self->window);
+      double t = i - (self->window - 1) / 2.0;
+      self->window_cos[tone][i] = (float)(hann * cos(omega * t));
+      self->window_sin[tone][i] = (float)(hann * sin(omega * t));
+      self->window_power[i] = (float)(hann * hann);
+    }
+  }
+  for (uint32_t i = 0; i < self->window; i++) {
+    self->window_sum += sqrtf(self->window_power[i]);
+    self->window_power_sum += self->window_power[i];
+  }
+  for (int digit = 0; digit < 16; digit++)
+    self->last_end[digit] = -1e9;
+  return 0;
+}
+
+static int64_t position_of_block(const rec_dtmf *self, int64_t block) {
+  return block * self->block * self->factor;
+}
+
+/* A moment in steps, as a position in samples. The decimator's window reaches
+ * 3.5 of its outputs back from an output's own samples. */
+static int64_t position_of(const rec_dtmf *self, double steps) {
+  double delay = self->factor > 1 ? 3.5 : 0.0;
+  return llround((steps * self->step - delay) * self->factor);
+}
+
+/* The same for an onset: never within what was too quiet, so that none comes
+ * before what rec_dtmf_known has told. */
+static int64_t onset_position(const rec_dtmf *self, double steps) {
+  int64_t position = position_of(self, steps);
+  return position > self->quiet_until ? position : self->quiet_until;
+}
+
+/* ---- the cheap look ----------------------------------------------------- */
+
+/* The power of the eight tones in the block, folded about its middle. */
+static void block_powers(const rec_dtmf *self, const float *x, float powers[8]) {
+  float re[8] = {0}, im[8] = {0};
+  const uint32_t half = self->block / 2;
+  for (uint32_t i = 0; i < half; i++) {
+    float sum = x[half + i] + x[half - 1 - i];
+    float difference = x[half + i] - x[half - 1 - i];
+    for (int tone = 0; tone < 8; tone++) {
+      re[tone] += sum * self->block_cos[i][tone];
+      im[tone] += difference * self->block_sin[i][tone];
+    }
+  }
+  float scale = 2.0f / ((float)self->block * (float)self->block);
+  for (int tone = 0; tone < 8; tone++)
+    powers[tone] = scale * (re[tone] * re[tone] + im[tone] * im[tone]);
+}
+
+static float mean_square(const float *x, uint32_t n) {
+  float sum[8] = {0};
+  for (uint32_t i = 0; i < n; i += 8)
+    for (uint32_t j = 0; j < 8; j++)
+      sum[j] += x[i + j] * x[i + j];
+  float total = 0.0f;
+  for (int j = 0; j < 8; j++)
+    total += sum[j];
+  return total / (float)n;
+}
+
+/* The strongest of a group's four bins, or -1 when it does not stand out. */
+static int winner(const float powers[4]) {
+  int best = 0;
+  for (int i = 1; i < 4; i++)
+    if (powers[i] > powers[best])
+      best = i;
+  for (int i = 0; i < 4; i++)
+    if (i != best && powers[i] * HIT_OVER_RUNNER_UP > powers[best])
+      return -1;
+  return best;
+}
+
+/* One tone's complex amplitude through the window that starts at x. */
+static void window_amplitude(const rec_dtmf *self, const float *x, int tone, float *re, float *im) {
+  const float *c = self->window_cos[tone], *s = self->window_sin[tone];
+  float sum_re[4] = {0}, sum_im[4] = {0};
+  for (uint32_t i = 0; i < self->window; i += 4)
+    for (uint32_t j = 0; j < 4; j++) {
+      sum_re[j] += c[i + j] * x[i + j];
+      sum_im[j] -= s[i + j] * x[i + j];
+    }
+  float scale = 2.0f / self->window_sum;
+  *re = scale * ((sum_re[0] + sum_re[2]) + (sum_re[1] + sum_re[3]));
+  *im = scale * ((sum_im[0] + sum_im[2]) + (sum_im[1] + sum_im[3]));
+}
+
+static float window_energy(const rec_dtmf *self, const float *x) {
+  float sum[4] = {0};
+  for (uint32_t i = 0; i < self->window; i += 4)
+    for (uint32_t j = 0; j < 4; j++)
+      sum[j] += self->window_power[i + j] * x[i + j] * x[i + j];
+  return ((sum[0] + sum[2]) + (sum[1] + sum[3])) / self->window_power_sum;
+}
+
+/* The samples of the window about a step, while `block` is the newest block. */
+static const float *window_at(const rec_dtmf *self, int64_t step, int64_t block) {
+  int64_t from = step - STEPS_PER_BLOCK * block - WINDOW_STEPS / 2;
+  return self->samples + REC_DTMF_HISTORY_MAX + from * self->step;
+}
+
+/* Phase advance between two complex numbers, against what was expected. */
+static double phase_error(double re0, double im0, double re1, double im1, double expected) {
+  double re = re1 * re0 + im1 * im0, im = im1 * re0 - re1 * im0;
+  return atan2(im * cos(expected) - re * sin(expected), re * cos(expected) + im * sin(expected));
+}
+
+/* Does the tone's phase advance over 5 ms in mid-block as its frequency says? */
+static int near_nominal(const rec_dtmf *self, int64_t block, int tone, double tolerance_hz) {
+  int64_t step = STEPS_PER_BLOCK * block + 3;
+  float re0, im0, re1, im1;
+  window_amplitude(self, window_at(self, step, block), tone, &re0, &im0);
+  window_amplitude(self, window_at(self, step + 2, block), tone, &re1, &im1);
+  double error = phase_error(re0, im0, re1, im1, 2.0 * self->step * self->frequency[tone]);
+  return fabs(error) < 2.0 * PI * tolerance_hz * 2.0 * self->step_ms / 1000.0;
+}
+
+/* Is there a digit in this block that a closer look might confirm? */
+static int block_hit(const rec_dtmf *self, int64_t block, int *low, int *high) {
+  const float *x = self->samples + REC_DTMF_HISTORY_MAX;
+  float weakest = square(self->weakest_amplitude) / 2.0f;
+  float energy = mean_square(x, self->block);
+  if (energy < weakest)
+    return 0;
+  float powers[8];
+  block_powers(self, x, powers);
+  *low = winner(powers);
+  *high = winner(powers + 4);
+  if (*low < 0 || *high < 0)
+    return 0;
+  float p_low = powers[*low], p_high = powers[4 + *high];
+  return p_low + p_high > (float)HIT_SHARE * energy && p_low > (float)HIT_LEVEL * weakest &&
+         p_high > (float)HIT_LEVEL * weakest && p_low < (float)HIT_LOW_OVER_HIGH * p_high &&
+         p_high < (float)HIT_HIGH_OVER_LOW * p_low && near_nominal(self, block, *low, HIT_LOW_HZ) &&
+         near_nominal(self, block, 4 + *high, HIT_HIGH_HZ);
+}
+
+/* ---- trackers: the careful look ------------------------------------------ */
+
+static int digit_of(const rec_dtmf_tracker *tracker) { return tracker->low * 4 + tracker->high; }
+
+/* The tracker that follows this digit, a new one if there is none yet; NULL when
+ * all of them follow digits that are sure. */
+static rec_dtmf_tracker *tracker_for(rec_dtmf *self, int64_t block, int low, int high) {
+  rec_dtmf_tracker *chosen = NULL;
+  for (int i = 0; i < REC_DTMF_TRACKERS; i++) {
+    rec_dtmf_tracker *tracker = &self->trackers[i];
+    if (tracker->live && tracker->low == low && tracker->high == high)
+      return tracker;
+    if (tracker->live && tracker->confirmed)
+      continue;
+    if (!chosen || (chosen->live && (!tracker->live || tracker->last_hit < chosen->last_hit)))
+      chosen = tracker;
+  }
+  if (!chosen)
+    return NULL;
+  chosen->live = 1;
+  chosen->confirmed = 0;
+  chosen->low = low;
+  chosen->high = high;
+  chosen->first = STEPS_PER_BLOCK * block - LOOK_BACK;
+  int64_t after_last = (int64_t)ceil(self->last_end[digit_of(chosen)]);
+  if (after_last > chosen->first)
+    chosen->first = after_last;
+  chosen->next = chosen->first;
+  return chosen;
+}
+
+/* Measure the steps that the newest block completes. */
+static void tracker_measure(const rec_dtmf *self, rec_dtmf_tracker *tracker, int64_t block) {
+  int64_t end = STEPS_PER_BLOCK * (block + 1) - WINDOW_STEPS / 2 + 1;
+  for (; tracker->next < end; tracker->next++) {
+    const float *x = window_at(self, tracker->next, block);
+    size_t at = (size_t)(tracker->next & (REC_DTMF_MEMORY - 1));
+    window_amplitude(self, x, tracker->low, &tracker->low_re[at], &tracker->low_im[at]);
+    window_amplitude(self, x, 4 + tracker->high, &tracker->high_re[at], &tracker->high_im[at]);
+    tracker->energy[at] = window_energy(self, x);
+  }
+  if (tracker->next - tracker->first > REC_DTMF_MEMORY)
+    tracker->first = tracker->next - REC_DTMF_MEMORY;
+}
+
+/* A tracker's memory, oldest first, as the limits look at it. */
+typedef struct {
+  int n;
+  float low[REC_DTMF_MEMORY], high[REC_DTMF_MEMORY]; /* amplitudes */
+  float on[REC_DTMF_MEMORY]; /* the weaker of the two, against its reference */
+  int core[REC_DTMF_MEMORY];
+  float low_ref, high_ref;
+  /* the newest stretch that is on, dropouts included */
+  double start, end; /* from the oldest step, in steps */
+  double duration;   /* without the dropouts */
+  int runs, ended;
+} envelope;
+
+static float percentile_60(const float *values, int from, int to) {
+  float sorted[REC_DTMF_MEMORY];
+  int n = 0;
+  for (int i = from; i < to; i++, n++) {
+    int j = n;
+    for (; j > 0 && sorted[j - 1] > values[i]; j--)
+      sorted[j] = sorted[j - 1];
+    sorted[j] = values[i];
+  }
+  return sorted[(n * 3) / 5 < n ? (n * 3) / 5 : n - 1];
+}
+
+static float weaker_share(const envelope *e, int i) {
+  float low = e->low[i] / e->low_ref, high = e->high[i] / e->high_ref;
+  return low < high ? low : high;
+}
+
+/* Each tone's level: the 60th percentile over the stretch about the peak that is
+ * above half of it, twice. */
+static void envelope_references(envelope *e) {
+  int peak = 0;
+  for (int i = 1; i < e->n; i++)
+    if (e->low[i] * e->high[i] > e->low[peak] * e->high[peak])
+      peak = i;
+  e->low_ref = e->low[peak] + 1e-9f;
+  e->high_ref = e->high[peak] + 1e-9f;
+  for (int pass = 0; pass < 2; pass++) {
+    int from = peak, to = peak + 1;
+    while (from > 0 && weaker_share(e, from - 1) >= ON)
+      from--;
+    while (to < e->n && weaker_share(e, to) >= ON)
+      to++;
+    e->low_ref = percentile_60(e->low, from, to) + 1e-9f;
+    e->high_ref = percentile_60(e->high, from, to) + 1e-9f;
+  }
+}
+
+/* Where between step i and step i + 1 the envelope crosses half. */
+static double crossing(const float *on, int i) {
+  return i + (double)(on[i] - ON) / (double)(on[i] - on[i + 1]);
+}
+
+/* The newest stretch that is on, and the steps well inside it. Returns 0 when
+ * nothing is. */
+static int envelope_stretch(envelope *e, double step_ms) {
+  int gap = (int)ceil(DROPOUT_MS / step_ms), inside = (int)ceil(CORE_MS / step_ms);
+  int oldest_core = e->n - (int)(CORE_LAST_MS / step_ms);
+  memset(e->core, 0, sizeof e->core);
+  e->runs = 0;
+  e->duration = 0.0;
+  int i = e->n - 1, previous_start = -1;
+  while (e->runs <= MAX_RUNS) {
+    while (i >= 0 && e->on[i] < ON)
+      i--;
+    if (i < 0 || (previous_start >= 0 && previous_start - i > gap))
+      break;
+    int last = i;
+    while (i >= 0 && e->on[i] >= ON)
+      i--;
+    int first = i + 1;
+    double start = first > 0 ? crossing(e->on, first - 1) : 0.0;
+    double end = last < e->n - 1 ? crossing(e->on, last) : last;
+    if (e->runs == 0) {
+      e->end = end;
+      e->ended = last < e->n - 1;
+    }
+    for (int k = first + inside; k <= (last < e->n - 1 ? last - inside : last); k++)
+      e->core[k] = k >= oldest_core;
+    e->start = start;
+    e->duration += end - start;
+    e->runs++;
+    previous_start = first;
+  }
+  return e->runs > 0;
+}
+
+/* Fills `e` from the tracker's memory. Returns 0 when its tones are not on. */
+static int envelope_of(const rec_dtmf *self, const rec_dtmf_tracker *tracker, envelope *e) {
+  e->n = (int)(tracker->next - tracker->first);
+  if (e->n < 1)
+    return 0;
+  for (int i = 0; i < e->n; i++) {
+    size_t at = (size_t)((tracker->first + i) & (REC_DTMF_MEMORY - 1));
+    e->low[i] = sqrtf(square(tracker->low_re[at]) + square(tracker->low_im[at]));
+    e->high[i] = sqrtf(square(tracker->high_re[at]) + square(tracker->high_im[at]));
+  }
+  envelope_references(e);
+  for (int i = 0; i < e->n; i++)
+    e->on[i] = weaker_share(e, i);
+  return envelope_stretch(e, self->step_ms);
+}
+
+/* ---- limits --------------------------------------------------------------- */
+
+typedef struct {
+  double deviation; /* from nominal, as a share of it */
+  double purity;    /* coherent power over the rest */
+} tone_quality;
+
+/* Frequency from the phase advance over 1, 2, 4 and 8 steps of the core, each
+ * lag resolving the ambiguity of the next; then how much of the bin's power
+ * is that one tone. */
+static tone_quality judge_tone(const float *re, const float *im, int64_t first, const envelope *e,
+                               double advance) {
+  double excess = 0.0; /* over the nominal advance, radians per step */
+  for (int lag = 1; lag <= 8; lag *= 2) {
+    double sum_re = 0.0, sum_im = 0.0;
+    for (int i = 0; i + lag < e->n; i++) {
+      if (!e->core[i] || !e->core[i + lag])
+        continue;
+      size_t a = (size_t)((first + i) & (REC_DTMF_MEMORY - 1));
+      size_t b = (size_t)((first + i + lag) & (REC_DTMF_MEMORY - 1));
+      sum_re += (double)re[b] * re[a] + (double)im[b] * im[a];
+      sum_im += (double)im[b] * re[a] - (double)re[b] * im[a];
+    }
+    if (sum_re == 0.0 && sum_im == 0.0)
+      break;
+    excess += phase_error(1.0, 0.0, sum_re, sum_im, lag * (advance + excess)) / lag;
+  }
+  double sum_re = 0.0, sum_im = 0.0, total = 0.0;
+  int n = 0;
+  for (int i = 0; i < e->n; i++) {
+    if (!e->core[i])
+      continue;
+    size_t at = (size_t)((first + i) & (REC_DTMF_MEMORY - 1));
+    double phase = i * (advance + excess), c = cos(phase), s = sin(phase);
+    sum_re += re[at] * c + im[at] * s;
+    sum_im += im[at] * c - re[at] * s;
+    total += (double)re[at] * re[at] + (double)im[at] * im[at];
+    n++;
+  }
+  double coherent = (sum_re * sum_re + sum_im * sum_im) / n;
+  double rest = total - coherent;
+  return (tone_quality){excess / advance, coherent / (rest > 1e-9 * total ? rest : 1e-9 * total)};
+}
+
+/* The tones' share of all power, over the core. */
+static float tone_share(const rec_dtmf_tracker *tracker, const envelope *e) {
+  float tones = 0.0f, total = 1e-9f;
+  for (int i = 0; i < e->n; i++) {
+    if (!e->core[i])
+      continue;
+    tones += (square(e->low[i]) + square(e->high[i])) / 2.0f;
+    total += tracker->energy[(tracker->first + i) & (REC_DTMF_MEMORY - 1)];
+  }
+  return tones / total;
+}
+
+static int within_limits(const rec_dtmf *self, const rec_dtmf_tracker *tracker, const envelope *e) {
+  int core = 0;
+  for (int i = 0; i < e->n; i++)
+    core += e->core[i];
+  if (e->runs > MAX_RUNS || e->duration * self->step_ms < MIN_TONE_MS || core < MIN_CORE)
+    return 0;
+  double pause = (double)tracker->first + e->start - self->last_end[digit_of(tracker)];
+  if (pause * self->step_ms < MIN_PAUSE_MS)
+    return 0;
+  float weakest = self->weakest_amplitude;
+  double twist = 20.0 * log10((double)e->low_ref / (double)e->high_ref);
+  if (e->low_ref < weakest || e->high_ref < weakest || twist < MIN_TWIST_DB || twist > MAX_TWIST_DB)
+    return 0;
+  if (tone_share(tracker, e) < MIN_SHARE)
+    return 0;
+  tone_quality low = judge_tone(tracker->low_re, tracker->low_im, tracker->first, e,
+                                self->step * self->frequency[tracker->low]);
+  tone_quality high = judge_tone(tracker->high_re, tracker->high_im, tracker->first, e,
+                                 self->step * self->frequency[4 + tracker->high]);
+  return fabs(low.deviation) <= MAX_LOW_DEVIATION && fabs(high.deviation) <= MAX_HIGH_DEVIATION &&
+         low.purity >= MIN_PURITY && high.purity >= MIN_PURITY;
+}
+
+/* ---- from block to block --------------------------------------------------- */
+
+/* How strongly a digit that is sure sounds at a step, against its own level. */
+static float still_on(const rec_dtmf_tracker *tracker, int64_t step) {
+  size_t at = (size_t)(step & (REC_DTMF_MEMORY - 1));
+  float low = sqrtf(square(tracker->low_re[at]) + square(tracker->low_im[at])) / tracker->low_ref;
+  float high =
+      sqrtf(square(tracker->high_re[at]) + square(tracker->high_im[at])) / tracker->high_ref;
+  return low < high ? low : high;
+}
+
+/* Follows a digit that is sure over the steps from `from` on; ends it once it was
+ * off for DROPOUT_MS, at the moment it went off. */
+static size_t tracker_follow(rec_dtmf *self, rec_dtmf_tracker *tracker, int64_t from,
+                             rec_edge *edges) {
+  for (int64_t step = from; step < tracker->next; step++) {
+    if (still_on(tracker, step) >= ON) {
+      tracker->last_on = step;
+    } else if ((double)(step - tracker->last_on) * self->step_ms >= DROPOUT_MS) {
+      float on[2] = {still_on(tracker, tracker->last_on), still_on(tracker, tracker->last_on + 1)};
+      double end = (double)tracker->last_on + crossing(on, 0);
+      tracker->live = 0;
+      self->last_end[digit_of(tracker)] = end;
+      edges[0] = (rec_edge){position_of(self, end), REC_DIGIT_END, KEYPAD[digit_of(tracker)]};
+      return 1;
+    }
+  }
+  return 0;
+}
+
+static size_t tracker_judge(rec_dtmf *self, rec_dtmf_tracker *tracker, int64_t block,
+                            rec_edge *edges) {
+  int64_t from = tracker->next;
+  tracker_measure(self, tracker, block);
+  if (tracker->confirmed)
+    return tracker_follow(self, tracker, from, edges);
+  envelope e;
+  if (envelope_of(self, tracker, &e) && within_limits(self, tracker, &e)) {
+    tracker->confirmed = 1;
+    tracker->low_ref = e.low_ref;
+    tracker->high_ref = e.high_ref;
+    tracker->onset = (double)tracker->first + e.start;
+    tracker->last_on = tracker->first + (int64_t)e.end;
+    edges[0] = (rec_edge){onset_position(self, tracker->onset), REC_DIGIT_START,
+                          KEYPAD[digit_of(tracker)]};
+    return 1 + tracker_follow(self, tracker, tracker->last_on, edges + 1);
+  }
+  if ((double)(STEPS_PER_BLOCK * (block + 1) - tracker->last_hit) * self->step_ms > FORGET_MS)
+    tracker->live = 0;
+  return 0;
+}
+
+static int too_quiet(const rec_dtmf *self, const int16_t *pcm, size_t n) {
+  int peak = 0;
+  for (size_t i = 0; i < n; i++) {
+    int magnitude = pcm[i] < 0 ? -pcm[i] : pcm[i];
+    peak = magnitude > peak ? magnitude : peak;
+  }
+  return (float)peak < QUIET_SHARE * self->weakest_amplitude;
+}
+
+static size_t process_block(rec_dtmf *self, const int16_t *pcm, rec_edge *edges) {
+  const int64_t block = self->blocks;
+  float *x = self->samples + REC_DTMF_HISTORY_MAX;
+  memmove(self->samples, self->samples + self->block, REC_DTMF_HISTORY_MAX * sizeof *x);
+  if (self->factor > 1)
+    rec_decimator_process(&self->decimator, pcm, self->block, x);
+  else
+    for (uint32_t i = 0; i < self->block; i++)
+      x[i] = pcm[i];
+
+  int quiet = too_quiet(self, pcm, (size_t)self->block * self->factor), low, high;
+  if (!quiet && block_hit(self, block, &low, &high)) {
+    rec_dtmf_tracker *tracker = tracker_for(self, block, low, high);
+    if (tracker)
+      tracker->last_hit = STEPS_PER_BLOCK * (block + 1);
+  }
+  size_t count = 0;
+  for (int i = 0; i < REC_DTMF_TRACKERS; i++)
+    if (self->trackers[i].live)
+      count += tracker_judge(self, &self->trackers[i], block, edges + count);
+  self->blocks++;
+  if (quiet) {
+    /* Whatever sounded before is over, and all of it has been looked at. */
+    for (int i = 0; i < REC_DTMF_TRACKERS; i++)
+      self->trackers[i].live &= self->trackers[i].confirmed;
+    self->quiet_until = position_of_block(self, self->blocks);
+  }
+  return count;
+}
+
+size_t rec_dtmf_process(rec_dtmf *self, const int16_t *pcm, size_t n, rec_edge *edges) {
+  const size_t whole = (size_t)self->block * self->factor;
+  size_t count = 0;
+  while (n > 0) {
+    size_t used = whole - self->filled;
+    if (used > n)
+      used = n;
+    if (used == whole) {
+      count += process_block(self, pcm, edges + count);
+    } else {
+      memcpy(self->pending + self->filled, pcm, used * sizeof *pcm);
+      self->filled += (uint32_t)used;
+      if (self->filled == whole) {
+        count += process_block(self, self->pending, edges + count);
+        self->filled = 0;
+      }
+    }
+    pcm += used;
+    n -= used;
+  }
+  return count;
+}
+
+size_t rec_dtmf_finish(rec_dtmf *self, rec_edge *edges) {
+  static const int16_t silence[REC_DECIMATE_IN_MAX] = {0};
+  const int64_t end = position_of_block(self, self->blocks) + self->filled;
+  size_t count = 0;
+  for (int i = 0; i < 4; i++) /* 80 ms: longer than any decision takes */
+    count += rec_dtmf_process(self, silence, (size_t)self->block * self->factor, edges + count);
+  for (size_t i = 0; i < count; i++)
+    if (edges[i].position > end)
+      edges[i].position = end;
+  return count;
+}
+
+int64_t rec_dtmf_known(const rec_dtmf *self) {
+  double oldest = (double)(STEPS_PER_BLOCK * self->blocks - LOOK_BACK);
+  for (int i = 0; i < REC_DTMF_TRACKERS; i++) {
+    const rec_dtmf_tracker *tracker = &self->trackers[i];
+    if (tracker->live && !tracker->confirmed && (double)tracker->first < oldest)
+      oldest = (double)tracker->first;
+  }
+  return onset_position(self, oldest);
+}
+
+int64_t rec_dtmf_sounding(const rec_dtmf *self, int digit) {
+  for (int i = 0; i < REC_DTMF_TRACKERS; i++) {
+    const rec_dtmf_tracker *tracker = &self->trackers[i];
+    envelope e;
+    if (!tracker->live || KEYPAD[digit_of(tracker)] != digit)
+      continue;
+    if (tracker->confirmed)
+      return onset_position(self, tracker->onset);
+    if (envelope_of(self, tracker, &e))
+      return onset_position(self, (double)tracker->first + e.start);
+  }
+  return -1;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The C core of recorder: what is heard on one leg of a telephone call.
+ *
+ * Samples are mono, 16-bit, at one of the rates of rec_rate_supported(). Every
+ * object is a plain struct that the caller owns: init, then process as often as
+ * wanted, with any number of samples at a time. Nothing here allocates, keeps
+ * a global or does input and output. What comes out depends on the samples
+ * alone, never on how they were cut into calls. Positions count samples from
+ * the first one processed.
+ */
+#ifndef RECORDER_CORE_H
+#define RECORDER_CORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- what is reported ------------------------------------------------- */
+
+enum rec_edge_kind {
+  REC_VOICE_START = 1, /* the first sample of a stretch of input */
+  REC_VOICE_END = 2,   /* the sample after its last */
+  REC_DIGIT_START = 3, /* the first sample of a DTMF tone, told once it is sure */
+  REC_DIGIT_END = 4    /* the sample after its last */
+};
+
+typedef struct {
+  int64_t position; /* in samples */
+  int32_t kind;     /* enum rec_edge_kind */
+  int32_t digit;    /* ASCII, for the two digit kinds; 0 otherwise */
+} rec_edge;
+
+/* How many edges one call of a process function with n samples can report. */
+size_t rec_edges_bound(uint32_t rate, size_t n);
+
+/* 8000, 16000, 24000, 32000, 44100 or 48000 Hz: 1, anything else: 0. */
+int rec_rate_supported(uint32_t rate);
+
+/* The frame in which level is measured: 20 ms, in samples. */
+uint32_t rec_level_frame(uint32_t rate);
+
+/* ---- high-pass: DC and hum off ---------------------------------------- */
+
+typedef struct {
+  double b0, b1, b2, a1, a2;
+  double z1, z2;
+  int primed;
+} rec_highpass;
+
+void rec_highpass_init(rec_highpass *self, uint32_t rate);
+
+/* Mean square, in int16 units, of n samples after the filter. */
+double rec_highpass_power(rec_highpass *self, const int16_t *pcm, size_t n);
+
+/* ---- voice: is there input? ------------------------------------------- */
+
+enum { REC_LEVEL_FRAME_MAX = 960 };
+
+typedef struct {
+  rec_highpass highpass;
+  double gate_power;
+  int64_t position;       /* end of the last whole frame */
+  int64_t last_above_end; /* end of the last frame above the gate while active */
+  uint32_t frame;
+  uint32_t filled;
+  uint32_t window; /* the last five frames, newest in bit 0: above the gate? */
+  int active;
+  int16_t pending[REC_LEVEL_FRAME_MAX];
+} rec_voice;
+
+/* input_sensitivity: 0 to 100, the gate at -input_sensitivity dBFS; at 0
+ * nothing passes it, at 100 all but digital silence. Returns 0, or -1 for a
+ * rate or sensitivity that is not allowed. */
+int rec_voice_init(rec_voice *self, uint32_t rate, double input_sensitivity);
+
+/* Reports what became known to `edges` (room: rec_edges_bound) and returns how
+ * many. `levels`, unless NULL, receives one level in dBFS per 20 ms frame that
+ * n samples complete (at most n / frame + 1); digital silence is -INFINITY. */
+size_t rec_voice_process(rec_voice *self, const int16_t *pcm, size_t n,
+                         rec_edge *edges, float *levels);
+
+/* The end of the samples: closes a stretch that is still open. A last frame
+ * that is not whole is not judged. */
+size_t rec_voice_finish(rec_voice *self, rec_edge *edges);
+
+/* No edge with a position before this one will be reported any more. */
+int64_t rec_voice_known(const rec_voice *self);
+
+/* ---- decimation to the inner rate of the digit decoder ---------------- */
+
+enum {
+  REC_DECIMATE_MAX = 6,        /* 48 kHz to 8 kHz */
+  REC_DECIMATE_TAPS_MAX = 48,  /* 8 per factor */
+  REC_DECIMATE_OUT_MAX = 176,  /* one block of the digit decoder */
+  REC_DECIMATE_IN_MAX = 960
+};
+
+typedef struct {
+  uint32_t factor;
+  uint32_t taps;
+  float coefficients[REC_DECIMATE_TAPS_MAX];
+  float history[REC_DECIMATE_TAPS_MAX + REC_DECIMATE_IN_MAX];
+} rec_decimator;
+
+void rec_decimator_init(rec_decimator *self, uint32_t factor);
+
+/* n_out * factor samples in, n_out samples out; n_out <= REC_DECIMATE_OUT_MAX
+ * and n_out * factor <= REC_DECIMATE_IN_MAX. */
+void rec_decimator_process(rec_decimator *self, const int16_t *pcm, size_t n_out,
+                           float *out);
+
+/* ---- DTMF -------------------------------------------------------------- */
+
+enum {
+  REC_DTMF_STEP_MAX = 22,                        /* 2.5 ms at 8.82 kHz */
+  REC_DTMF_BLOCK_MAX = 8 * REC_DTMF_STEP_MAX,    /* 20 ms */
+  REC_DTMF_WINDOW_MAX = 6 * REC_DTMF_STEP_MAX,   /* 15 ms */
+  REC_DTMF_HISTORY_MAX = 21 * REC_DTMF_STEP_MAX, /* what a tracker looks back on */
+  REC_DTMF_MEMORY = 64,                          /* steps a tracker remembers */
+  REC_DTMF_TRACKERS = 4
+};
+
+/* One digit that may be on the line: both tones' complex amplitudes, one per
+ * step, in rings of REC_DTMF_MEMORY. */
+typedef struct {
+  int live, confirmed;
+  int low, high;      /* index of the tone in its group, 0 to 3 */
+  int64_t first;      /* first step held */
+  int64_t next;       /* step to measure next */
+  int64_t last_hit;   /* the newest block that heard it, as its last step */
+  int64_t last_on;    /* once confirmed: the newest step at which it was on */
+  double onset;       /* once confirmed: its first moment, in steps */
+  float low_ref, high_ref; /* the tones' amplitudes */
+  float low_re[REC_DTMF_MEMORY], low_im[REC_DTMF_MEMORY];
+  float high_re[REC_DTMF_MEMORY], high_im[REC_DTMF_MEMORY];
+  float energy[REC_DTMF_MEMORY];
+} rec_dtmf_tracker;
+
+typedef struct {
+  uint32_t rate, factor, step, block, window;
+  uint32_t filled;     /* of pending, in samples of the outer rate */
+  int64_t blocks;      /* whole blocks processed */
+  int64_t quiet_until; /* end of the last block too quiet for any tone */
+  double step_ms;
+  float weakest_amplitude; /* of each tone */
+  double frequency[8]; /* 697 .. 1633 Hz */
+  float block_cos[REC_DTMF_BLOCK_MAX / 2][8], block_sin[REC_DTMF_BLOCK_MAX / 2][8];
+  float window_cos[8][REC_DTMF_WINDOW_MAX], window_sin[8][REC_DTMF_WINDOW_MAX];
+  float window_power[REC_DTMF_WINDOW_MAX];
+  float window_sum, window_power_sum;
+  double last_end[16]; /* per digit: where its last press ended, in steps */
+  rec_dtmf_tracker trackers[REC_DTMF_TRACKERS];
+  rec_decimator decimator;
+  float samples[REC_DTMF_HISTORY_MAX + REC_DTMF_BLOCK_MAX];
+  int16_t pending[REC_DECIMATE_IN_MAX];
+} rec_dtmf;
+
+/* Returns 0, or -1 for a rate that is not supported. */
+int rec_dtmf_init(rec_dtmf *self, uint32_t rate);
+
+/* As rec_voice_process. A digit's start is reported when it is sure (about 40
+ * to 60 ms after its onset), its end 30 ms after the tone went. */
+size_t rec_dtmf_process(rec_dtmf *self, const int16_t *pcm, size_t n, rec_edge *edges);
+
+/* The end of the samples: decides on what is still open (room for edges:
+ * rec_edges_bound(rate, 0)). No process call may follow. */
+size_t rec_dtmf_finish(rec_dtmf *self, rec_edge *edges);
+
+/* No start of a digit before this position will be reported any more. */
+int64_t rec_dtmf_known(const rec_dtmf *self);
+
+/* Where a tone of this digit that sounds now, sure or not yet, began; -1: none. */
+int64_t rec_dtmf_sounding(const rec_dtmf *self, int digit);
+
+/* ---- G.711 ------------------------------------------------------------- */
+
+void rec_ulaw_decode(const uint8_t *in, int16_t *out, size_t n);
+void rec_alaw_decode(const uint8_t *in, int16_t *out, size_t n);
+void rec_ulaw_encode(const int16_t *in, uint8_t *out, size_t n);
+void rec_alaw_encode(const int16_t *in, uint8_t *out, size_t n);
+
+#endif

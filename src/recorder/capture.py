@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""One recording on its way: what arrives is heard, judged, laid out and written."""
+
+import logging
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import numpy as np
+
+from recorder import mixing
+from recorder.core import DigitDecoder, VoiceDetector
+from recorder.options import RecordOptions, timer, whole_samples
+from recorder.recording import Ending, PauseBehavior, Reason, Recording, Segment, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from recorder.core import Edge
+    from recorder.timeline import Leg
+
+_LOG: Final = logging.getLogger("recorder")
+_BLOCK_SECONDS: Final = 0.5  # what is written at once
+_BYTES: Final = 2  # per sample
+
+
+class AudioFile(Protocol):
+    """What a capture writes to."""
+
+    path: Path
+    staged: Path
+
+    def write(self, block: "NDArray[np.int16]") -> None:
+        """Append samples, (n,) or (n, 2)."""
+
+    def publish(self) -> tuple[Path, int]:
+        """Complete the file; return its final path and size in bytes."""
+
+    def close(self) -> None:
+        """Let go of it as it is."""
+
+
+class _Track:
+    """One leg's audio that is not written yet: PCM by position, with gaps where it is paused."""
+
+    __slots__ = ("_pieces", "detector", "start")
+
+    def __init__(self, detector: VoiceDetector, start: int) -> None:
+        self.detector = detector
+        self.start = start  # of the detector's positions
+        self._pieces: deque[tuple[int, bytes]] = deque()
+
+    def append(self, position: int, pcm: bytes) -> None:
+        self._pieces.append((position, pcm))
+
+    def take(self, start: int, end: int) -> "NDArray[np.int16]":
+        """Remove and return the samples from `start` to `end`, and forget what was before.
+
+        What has not arrived when a recording is stopped is silence.
+        """
+        parts = []
+        while self._pieces and self._pieces[0][0] < end:
+            position, pcm = self._pieces.popleft()
+            if position + len(pcm) // _BYTES > end:
+                self._pieces.appendleft((end, pcm[(end - position) * _BYTES :]))
+                pcm = pcm[: (end - position) * _BYTES]
+            if position < start:
+                pcm = pcm[(start - position) * _BYTES :]
+            parts.append(pcm)
+        audio = b"".join(parts)
+        return np.frombuffer(audio.ljust((end - start) * _BYTES, b"\0"), np.int16)
+
+
+class Capture:
+    """Drives one recording: hears its legs, lets it judge, and writes what it keeps.
+
+    What goes wrong while writing ends the recording with the state `error`; it never raises.
+    """
+
+    def __init__(
+        self, options: RecordOptions, sample_rate: int, *, start: int, file: AudioFile
+    ) -> None:
+        self.options = options
+        self.file = file
+        self.failure: Exception | None = None
+        self.written_samples = 0
+        self.began = False
+        self._rate = sample_rate
+        self._fade = whole_samples(mixing.FADE_SECONDS, sample_rate)
+        self._block = whole_samples(_BLOCK_SECONDS, sample_rate)
+        self._start = start
+        self._written = start  # everything of the call before this position is in the file
+        self._wake = start
+        self._unpaused = True  # no pause so far: whole frames are kept
+        self._tracks = {
+            leg: _Track(VoiceDetector(sample_rate, options.input_sensitivity), start)
+            for leg in options.legs
+        }
+        self.recording = Recording(
+            start=start,
+            initial_timeout=timer(options.initial_timeout, sample_rate),
+            end_silence_timeout=timer(options.end_silence_timeout, sample_rate),
+            max_length=timer(options.max_length, sample_rate),
+            terminators=options.terminators,
+        )
+
+    @property
+    def ending(self) -> Ending | None:
+        """How it ended, once it has."""
+        return self.recording.ending
+
+    @property
+    def state(self) -> State:
+        """The state as a user sees it."""
+        if self.failure is not None:
+            return "error"
+        if self.recording.ending is not None:
+            return self.recording.ending.state
+        if not self.began:
+            return "created"
+        return "paused" if self.recording.paused else "recording"
+
+    # -- what arrives ----------------------------------------------------------------------
+
+    def hear(self, leg: "Leg", position: int, pcm: bytes, pointer: Any, n: int) -> None:
+        """Take n samples of a leg that this recording is about."""
+        track = self._tracks[leg]
+        if position < self._start:  # before the beep has ended
+            before = self._start - position
+            if before >= n:
+                return
+            pcm, pointer = pcm[before * _BYTES :], pointer + before
+            position, n = self._start, n - before
+        if self._unpaused:
+            track.append(position, pcm)
+        else:
+            for start, end in self.recording.keeps(position, position + n):
+                track.append(start, pcm[(start - position) * _BYTES : (end - position) * _BYTES])
+        edges = track.detector.process(pointer, n)
+        if edges:
+            self._tell_voice(leg, track, edges)
+
+    def _tell_voice(self, leg: "Leg", track: _Track, edges: "Iterable[Edge]") -> None:
+        for edge in edges:
+            if edge.kind == "voice_start":
+                self.recording.voice_start(leg, track.start + edge.position)
+            else:
+                self.recording.voice_end(leg, track.start + edge.position)
+        self._wake = 0
+
+    def press(self, digit: str, position: int) -> bool:
+        """Tell a digit of the party; return whether it may end the recording."""
+        counts = self.recording.press(digit, position)
+        if counts:
+            self._wake = 0
+        return counts
+
+    def settle(self, now: int, digits: DigitDecoder) -> None:
+        """Judge and write what can be, `now` being the call's position."""
+        if now < self._wake or now < self._start:
+            return
+        known = min(track.start + track.detector.known for track in self._tracks.values())
+        if self.options.terminators:
+            known = min(known, digits.known)
+        self.recording.judge(known)
+        if self.ending is not None:
+            return
+        # A pause may come at any moment, and what is before it fades out.
+        settled = min(known, now - self._fade)
+        if settled - self._written >= self._block:
+            self._write(settled)
+            if self.failure is not None:
+                self.recording.stop(settled, "error")
+        wake = self._written + self._block + self._fade
+        change = self.recording.next_change
+        self._wake = wake if change is None else min(wake, change)
+
+    # -- commands --------------------------------------------------------------------------
+
+    def pause(self, position: int, behavior: PauseBehavior) -> None:
+        """Keep nothing from here on."""
+        self.recording.pause(position, behavior)
+        self._unpaused = False
+        self._wake = 0
+
+    def resume(self, position: int) -> None:
+        """Keep what comes again."""
+        self.recording.resume(position)
+        self._wake = 0
+
+    def stop(self, position: int, reason: Reason) -> None:
+        """End here, unless what is known by now ended it before."""
+        self.recording.stop(position, reason)
+
+    # -- the file --------------------------------------------------------------------------
+
+    def length(self, position: int) -> int:
+        """The file's samples once it holds everything up to a position."""
+        return self.recording.length(position)
+
+    def complete(self) -> tuple[Path, int]:
+        """Write the rest and give the file its name; return path and size in bytes.
+
+        When that fails, or something failed before, what was written is kept, under the staged
+        name if there is no other way, and `failure` says what went wrong.
+        """
+        assert self.ending is not None
+        self._write(self.ending.position)
+        try:
+            return self.file.publish()
+        except (OSError, RuntimeError) as error:
+            self._fail(error)
+        self.file.close()
+        try:
+            return self.file.staged, self.file.staged.stat().st_size
+        except OSError:
+            return self.file.staged, 0
+
+    def _write(self, end: int) -> None:
+        if self.failure is not None:
+            return
+        try:
+            for segment in self.recording.segments(self._written, end):
+                self._write_segment(segment)
+        except (OSError, RuntimeError) as error:
+            self._fail(error)
+        self._written = max(self._written, end)
+
+    def _write_segment(self, segment: Segment) -> None:
+        # In blocks: a pause as silence, or a beep's wait, may be hours long.
+        for start in range(segment.start, segment.end, self._block):
+            end = min(start + self._block, segment.end)
+            block = self._lay_out(segment, start, end)
+            self.file.write(block)
+            self.written_samples += len(block)
+
+    def _lay_out(self, segment: Segment, start: int, end: int) -> "NDArray[np.int16]":
+        if segment.silent:
+            return mixing.silence(end - start, stereo=self.options.stereo)
+        legs = {leg: track.take(start, end) for leg, track in self._tracks.items()}
+        block = mixing.mix(legs.get("speak"), legs.get("listen"), stereo=self.options.stereo)
+        return mixing.fade(
+            block,
+            since_join=None if segment.joined_at is None else start - segment.joined_at,
+            until_join=None if segment.joins_at is None else segment.joins_at - start,
+            length=self._fade,
+        )
+
+    def _fail(self, error: Exception) -> None:
+        if self.failure is None:
+            self.failure = error
+            _LOG.error("recording to %s failed: %s", self.file.path, error)

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""The border to the C core (csrc/recorder_core.h): the only module that touches it.
+
+Detectors here hear one leg; positions are in samples since the detector's first one. Their
+samples are the bytes of native 16-bit PCM, reached through a pointer that `samples` makes once
+and several detectors may share.
+"""
+
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import numpy as np
+
+from recorder._core import ffi, lib
+from recorder.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+SAMPLE_RATES: Final = (8000, 16000, 24000, 32000, 44100, 48000)
+DIGITS: Final = "0123456789ABCD*#"
+
+EdgeKind = Literal["voice_start", "voice_end", "digit_start", "digit_end"]
+Encoding = Literal["pcmu", "pcma"]
+
+_KINDS: Final[dict[int, EdgeKind]] = {
+    lib.REC_VOICE_START: "voice_start",
+    lib.REC_VOICE_END: "voice_end",
+    lib.REC_DIGIT_START: "digit_start",
+    lib.REC_DIGIT_END: "digit_end",
+}
+
+
+class Edge(NamedTuple):
+    """Something began or ended on a leg.
+
+    `position` is in samples: the first sample of what began, the one after the last of what
+    ended. `digit` names the DTMF digit; it is empty for voice.
+    """
+
+    kind: EdgeKind
+    position: int
+    digit: str = ""
+
+
+def check_sample_rate(sample_rate: int) -> None:
+    """Raise OptionError unless the rate is one of SAMPLE_RATES."""
+    if not isinstance(sample_rate, int) or sample_rate not in SAMPLE_RATES:
+        allowed = ", ".join(map(str, SAMPLE_RATES))
+        raise OptionError(f"sample_rate is {sample_rate!r}: allowed are {allowed}")
+
+
+def level_frame(sample_rate: int) -> int:
+    """Samples in the 20 ms over which level is measured."""
+    return int(lib.rec_level_frame(sample_rate))
+
+
+def samples(pcm: bytes) -> Any:
+    """A pointer to native 16-bit PCM, valid as long as it is held."""
+    return ffi.from_buffer("int16_t[]", pcm)
+
+
+class _EdgeBuffer:
+    """Room for the edges that one call of a process function may report."""
+
+    __slots__ = ("_rate", "capacity", "edges")
+
+    def __init__(self, rate: int) -> None:
+        self._rate = rate
+        self.reserve(rate)
+
+    def reserve(self, n: int) -> None:
+        self.capacity = n
+        self.edges = ffi.new("rec_edge[]", lib.rec_edges_bound(self._rate, n))
+
+    def read(self, count: int) -> "Sequence[Edge]":
+        edges = self.edges
+        return [
+            Edge(_KINDS[edge.kind], edge.position, chr(edge.digit) if edge.digit else "")
+            for edge in (edges[i] for i in range(count))
+        ]
+
+
+class VoiceDetector:
+    """When there is input on a leg: three 20 ms frames of five above the gate.
+
+    `input_sensitivity` S, 0 to 100, puts the gate at -S dBFS.
+    """
+
+    __slots__ = ("_buffer", "_process", "_state", "frame")
+
+    def __init__(self, sample_rate: int, input_sensitivity: float) -> None:
+        check_sample_rate(sample_rate)
+        self._state = ffi.new("rec_voice *")
+        if lib.rec_voice_init(self._state, sample_rate, input_sensitivity):
+            raise OptionError(f"input_sensitivity is {input_sensitivity!r}: allowed is 0 to 100")
+        self._buffer = _EdgeBuffer(sample_rate)
+        self._process = lib.rec_voice_process
+        self.frame = level_frame(sample_rate)
+
+    def process(self, pcm: Any, n: int) -> "Sequence[Edge]":
+        """Hear n samples; return the edges that became known."""
+        if n > self._buffer.capacity:
+            self._buffer.reserve(n)
+        count = self._process(self._state, pcm, n, self._buffer.edges, ffi.NULL)
+        return self._buffer.read(count) if count else ()
+
+    def process_levels(
+        self, pcm: Any, n: int, levels: "NDArray[np.float32]"
+    ) -> "Sequence[Edge]":
+        """As `process`, and write the level of each frame completed, in dBFS, to `levels`.
+
+        `levels` has room for n // frame + 1 values.
+        """
+        if n > self._buffer.capacity:
+            self._buffer.reserve(n)
+        out = ffi.from_buffer("float[]", levels)
+        count = self._process(self._state, pcm, n, self._buffer.edges, out)
+        return self._buffer.read(count) if count else ()
+
+    def finish(self) -> "Sequence[Edge]":
+        """No samples will follow: the edges of what was still open."""
+        return self._buffer.read(lib.rec_voice_finish(self._state, self._buffer.edges))
+
+    @property
+    def known(self) -> int:
+        """No edge before this position will be reported any more."""
+        return int(lib.rec_voice_known(self._state))
+
+
+class DigitDecoder:
+    """DTMF digits on a leg, with the onset and end of each tone."""
+
+    __slots__ = ("_buffer", "_process", "_state")
+
+    def __init__(self, sample_rate: int) -> None:
+        check_sample_rate(sample_rate)
+        self._state = ffi.new("rec_dtmf *")
+        lib.rec_dtmf_init(self._state, sample_rate)
+        self._buffer = _EdgeBuffer(sample_rate)
+        self._process = lib.rec_dtmf_process
+
+    def process(self, pcm: Any, n: int) -> "Sequence[Edge]":
+        """Hear n samples; return the edges that became known."""
+        if n > self._buffer.capacity:
+            self._buffer.reserve(n)
+        count = self._process(self._state, pcm, n, self._buffer.edges)
+        return self._buffer.read(count) if count else ()
+
+    def finish(self) -> "Sequence[Edge]":
+        """No samples will follow: the edges of what was still open."""
+        return self._buffer.read(lib.rec_dtmf_finish(self._state, self._buffer.edges))
+
+    @property
+    def known(self) -> int:
+        """No digit that starts before this position will be reported any more."""
+        return int(lib.rec_dtmf_known(self._state))
+
+    def sounding(self, digit: str) -> int | None:
+        """Where a tone of this digit that sounds now, sure or not yet, began."""
+        position = int(lib.rec_dtmf_sounding(self._state, ord(digit)))
+        return None if position < 0 else position
+
+
+_DECODE: Final[dict[Encoding, "Callable[..., None]"]] = {
+    "pcmu": lib.rec_ulaw_decode,
+    "pcma": lib.rec_alaw_decode,
+}
+_ENCODE: Final[dict[Encoding, "Callable[..., None]"]] = {
+    "pcmu": lib.rec_ulaw_encode,
+    "pcma": lib.rec_alaw_encode,
+}
+
+
+def g711_decode(coded: bytes, encoding: Encoding) -> bytes:
+    """ITU-T G.711 to native 16-bit PCM."""
+    pcm = np.empty(len(coded), np.int16)
+    source, target = ffi.from_buffer("uint8_t[]", coded), ffi.from_buffer("int16_t[]", pcm)
+    _DECODE[encoding](source, target, len(coded))
+    return pcm.tobytes()
+
+
+def g711_encode(pcm: bytes, encoding: Encoding) -> bytes:
+    """Native 16-bit PCM to ITU-T G.711."""
+    coded = np.empty(len(pcm) // 2, np.uint8)
+    _ENCODE[encoding](samples(pcm), ffi.from_buffer("uint8_t[]", coded), len(coded))
+    return coded.tobytes()

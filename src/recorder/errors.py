@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""What can go wrong, by kind.
+
+RecorderError
+├── OptionError (ValueError)     an option of `record`, `Call` or `Detector` is not allowed
+├── FrameError (ValueError)      audio that cannot be taken as PCM of one leg
+├── ControlIdError (ValueError)  a running recording of the call already has this control_id
+├── CallEndedError               the call was hung up
+└── FileError (OSError)          the recording's file cannot be made
+
+All are raised before anything has changed. What fails while a recording runs ends that
+recording with the state `error` and is told by its terminal event.
+"""
+
+
+class RecorderError(Exception):
+    """Whatever recorder raises on purpose."""
+
+
+class OptionError(RecorderError, ValueError):
+    """An option has an unknown name, a wrong type or a value out of range."""
+
+
+class FrameError(RecorderError, ValueError):
+    """Audio of a wrong type, shape, length or value."""
+
+
+class ControlIdError(RecorderError, ValueError):
+    """The control_id belongs to a recording of this call that is still running."""
+
+
+class CallEndedError(RecorderError):
+    """The call was hung up; it takes no audio, digits or recordings any more."""
+
+
+class FileError(RecorderError, OSError):
+    """The folder or file of a recording cannot be created."""

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""What to record, and when it ends: the `audio` argument of `Call.record`."""
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, Literal, Self
+
+from recorder.core import DIGITS
+from recorder.errors import OptionError
+
+Direction = Literal["speak", "listen", "both"]
+Format = Literal["wav", "mp3"]
+
+_CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "direction": ("speak", "listen", "both"),
+    "format": ("wav", "mp3"),
+}
+_SWITCHES: Final = ("stereo", "beep", "noise_tracking")
+_SECONDS: Final = ("initial_timeout", "end_silence_timeout", "max_length")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordOptions:
+    """Typed equivalent of the `audio` dict. Times are in seconds; 0 switches a limit off.
+
+    Raises OptionError for a value that is not allowed.
+
+    - `direction`: the legs recorded; `speak` is what the party says, `listen` what it hears.
+    - `format`: 16-bit PCM `wav`, or `mp3`.
+    - `stereo`: two channels, left speak and right listen.
+    - `initial_timeout`: no voice for this long from the start ends it as `no_input`.
+    - `end_silence_timeout`: this much silence after voice ends it.
+    - `terminators`: DTMF digits of the party that end it.
+    - `beep`: the party hears a beep first.
+    - `input_sensitivity`: S, 0 to 100, puts the gate at -S dBFS; what is below is not input.
+    - `max_length`: the file never gets longer.
+    - `noise_tracking`: reserved; see the changelog's known limits.
+    """
+
+    direction: Direction = "speak"
+    format: Format = "wav"
+    stereo: bool = False
+    initial_timeout: float = 4.0
+    end_silence_timeout: float = 5.0
+    terminators: str = "#"
+    beep: bool = False
+    input_sensitivity: float = 44.0
+    max_length: float = 0.0
+    noise_tracking: bool = True
+
+    def __post_init__(self) -> None:
+        for key, allowed in _CHOICES.items():
+            _check_choice(key, getattr(self, key), allowed)
+        for key in _SWITCHES:
+            if not isinstance(getattr(self, key), bool):
+                raise OptionError(f"{key} is {getattr(self, key)!r}: allowed are True and False")
+        for key in _SECONDS:
+            _check_number(key, getattr(self, key), "a number of seconds, 0 or more", math.inf)
+        _check_number("input_sensitivity", self.input_sensitivity, "a number from 0 to 100", 100)
+        object.__setattr__(self, "terminators", normalise_digits("terminators", self.terminators))
+
+    @classmethod
+    def from_audio(cls, audio: "Mapping[str, Any] | RecordOptions | None") -> "RecordOptions":
+        """The options that a call of `record` means by its `audio` argument."""
+        if audio is None:
+            return cls()
+        if isinstance(audio, RecordOptions):
+            return audio
+        if not isinstance(audio, Mapping):
+            raise OptionError(f"audio is {audio!r}: allowed are a dict of options or RecordOptions")
+        known = [field.name for field in fields(cls)]
+        for key in audio:
+            if key not in known:
+                raise OptionError(f"audio has no option {key!r}{_nearest(key, known)}")
+        return cls(**audio)
+
+    @classmethod
+    def whole_call(cls, **changes: Any) -> "RecordOptions":
+        """The defaults of SWML's `record_call`: both legs, until stopped or hung up."""
+        preset = cls(direction="both", initial_timeout=0, end_silence_timeout=0, terminators="")
+        return preset.replace(**changes)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some options changed."""
+        known = [field.name for field in fields(self)]
+        for key in changes:
+            if key not in known:
+                raise OptionError(f"there is no option {key!r}{_nearest(key, known)}")
+        return replace(self, **changes)
+
+    @property
+    def legs(self) -> tuple[Literal["speak", "listen"], ...]:
+        """The legs that are recorded, and on which voice is looked for."""
+        return ("speak", "listen") if self.direction == "both" else (self.direction,)
+
+    @property
+    def channels(self) -> int:
+        """Channels of the file."""
+        return 2 if self.stereo else 1
+
+
+def normalise_digits(key: str, digits: Any) -> str:
+    """DTMF digits in upper case; OptionError for anything else."""
+    if not isinstance(digits, str) or any(digit.upper() not in DIGITS for digit in digits):
+        raise OptionError(f"{key} is {digits!r}: allowed are digits out of 0-9 A-D * #")
+    return digits.upper()
+
+
+def whole_samples(seconds: float, sample_rate: int) -> int:
+    """As many whole samples as fit: 0.29 s at 8 kHz is 2320, though 0.29 * 8000 is a bit less."""
+    return math.floor(round(seconds * sample_rate, 6))
+
+
+def timer(seconds: float, sample_rate: int) -> int | None:
+    """A limit in samples, None for one that is switched off."""
+    return whole_samples(seconds, sample_rate) if seconds else None
+
+
+def _check_choice(key: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in allowed:
+        hint = _nearest(value, allowed) if isinstance(value, str) else ""
+        raise OptionError(f"{key} is {value!r}: allowed are {', '.join(allowed)}{hint}")
+
+
+def _check_number(key: str, value: Any, allowed: str, most: float) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= most or math.isinf(value):
+        raise OptionError(f"{key} is {value!r}: allowed is {allowed}")
+
+
+def _nearest(word: Any, known: "list[str] | tuple[str, ...]") -> str:
+    close = difflib.get_close_matches(str(word).lower(), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"

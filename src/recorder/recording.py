@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: MIT
+"""One recording's life: what it keeps, and when and why it ends.
+
+Pure: positions and edges in, decisions out. A decision about a position is made once everything
+that may have happened up to it is known (`judge`), and what happened first, by position, wins.
+The outcome is therefore a function of the audio and of the positions of the commands, however
+the audio was cut into frames.
+
+    created ──start──▶ recording ◀──resume── paused
+       │                   │ └────pause────▶   │
+       └───────────────────┴──────ends─────────┴─▶ finished | no_input | error
+"""
+
+import heapq
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+State = Literal["created", "recording", "paused", "finished", "no_input", "error"]
+Reason = Literal[
+    "terminator", "end_silence", "initial_timeout", "max_length", "stopped", "hangup", "error"
+]
+PauseBehavior = Literal["skip", "silence"]
+
+PAUSE_BEHAVIORS: Final = ("skip", "silence")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a recording ended: the position after its last sample, and why."""
+
+    position: int
+    state: Literal["finished", "no_input", "error"]
+    reason: Reason
+    digit: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A stretch of the call as it stands in the file: the legs' audio, or silence.
+
+    `joined_at` is where the stretch of audio that it belongs to began after a pause, `joins_at`
+    where a pause ends it; None where it has no such join.
+    """
+
+    start: int
+    end: int
+    silent: bool = False
+    joined_at: int | None = None
+    joins_at: int | None = None
+
+
+@dataclass(slots=True)
+class Pause:
+    """A stretch that is not recorded; `end` is None while it lasts."""
+
+    start: int
+    end: int | None
+    behavior: PauseBehavior
+
+
+class _Happening(IntEnum):
+    """What may happen, in the order in which it takes effect at one position.
+
+    What ends there comes before what begins there, and a pause before what it hides.
+    """
+
+    VOICE_END = 0
+    PAUSE = 1
+    RESUME = 2
+    DIGIT = 3
+    VOICE_START = 4
+
+
+class Recording:
+    """The state machine. All positions and durations are in samples; None is no limit.
+
+    `start` is where the file begins (after a beep); `max_length` bounds the file. Voice is told
+    per leg; there is voice while there is any on one of them.
+    """
+
+    def __init__(
+        self,
+        *,
+        start: int,
+        initial_timeout: int | None,
+        end_silence_timeout: int | None,
+        max_length: int | None,
+        terminators: str,
+    ) -> None:
+        self.start = start
+        self.ending: Ending | None = None
+        self.judged = start
+        self._initial_timeout = initial_timeout
+        self._end_silence_timeout = end_silence_timeout
+        self._max_length = max_length
+        self._terminators = terminators
+        self._heap: list[tuple[int, _Happening, int, str]] = []
+        self._count = 0
+        self._pauses: list[Pause] = []
+        # As of `judged`:
+        self._pause: Pause | None = None
+        self._pauses_begun = 0
+        self._skipped = 0  # left out of the file, finished pauses only
+        self._stood_still = 0  # of the timers, finished pauses only
+        self._voiced: set[str] = set()  # the legs with voice on them
+        self._heard = False
+        self._silent_since: int | None = None  # in the timers' time; None: voice, or none yet
+
+    # -- what happens ----------------------------------------------------------------------
+
+    def voice_start(self, leg: str, position: int) -> None:
+        """Voice began on a leg."""
+        self._push(position, _Happening.VOICE_START, leg)
+
+    def voice_end(self, leg: str, position: int) -> None:
+        """Voice ended on a leg."""
+        self._push(position, _Happening.VOICE_END, leg)
+
+    def press(self, digit: str, position: int) -> bool:
+        """Tell a digit of the party; return whether it may end the recording.
+
+        One whose tone began before the recording did was meant for something else.
+        """
+        counts = digit in self._terminators and position >= self.start
+        if counts:
+            self._push(position, _Happening.DIGIT, digit)
+        return counts
+
+    def _push(self, position: int, what: _Happening, detail: str = "") -> None:
+        self._count += 1
+        at = max(position, self.judged)
+        heapq.heappush(self._heap, (at, what, self._count, detail))
+
+    # -- commands --------------------------------------------------------------------------
+
+    @property
+    def paused(self) -> bool:
+        """Whether a pause lasts, as the user last commanded."""
+        return bool(self._pauses) and self._pauses[-1].end is None
+
+    def pause(self, position: int, behavior: PauseBehavior) -> None:
+        """Leave out, or silence, what comes from here on."""
+        if self.paused:
+            return
+        at = max(position, self.start)
+        self._pauses.append(Pause(at, None, behavior))
+        self._push(at, _Happening.PAUSE)
+
+    def resume(self, position: int) -> None:
+        """Record again from here on."""
+        if not self.paused:
+            return
+        pause = self._pauses[-1]
+        pause.end = max(position, pause.start)
+        self._push(pause.end, _Happening.RESUME)
+
+    def stop(self, position: int, reason: Reason) -> Ending:
+        """End here, unless what is known by now ended it before."""
+        self.judge(position)
+        if self.ending is None:
+            state: Literal["finished", "error"] = "error" if reason == "error" else "finished"
+            self._end(position, state, reason)
+        assert self.ending is not None
+        return self.ending
+
+    # -- judging ---------------------------------------------------------------------------
+
+    def judge(self, upto: int) -> None:
+        """Decide all that can be: everything before `upto` is known."""
+        while self._heap and self._heap[0][0] <= upto and self.ending is None:
+            position, what, _, detail = heapq.heappop(self._heap)
+            self._run_timers(position)
+            if self.ending is None:
+                self._apply(position, what, detail)
+        if self.ending is None:
+            self._run_timers(upto)
+        self.judged = max(self.judged, upto)
+
+    @property
+    def next_change(self) -> int | None:
+        """The position at which, if nothing else happens, there is something to decide."""
+        deadline = min((position for position, _, _ in self._deadlines()), default=None)
+        if self._heap and (deadline is None or self._heap[0][0] < deadline):
+            return self._heap[0][0]
+        return deadline
+
+    def _apply(self, position: int, what: _Happening, detail: str) -> None:
+        match what:
+            case _Happening.VOICE_START:
+                self._voiced.add(detail)
+                if self._pause is None:
+                    self._heard = True
+                    self._silent_since = None
+            case _Happening.VOICE_END:
+                self._voiced.discard(detail)
+                if self._pause is None and self._heard and not self._voiced:
+                    self._silent_since = self._timer_time(position)
+            case _Happening.DIGIT:
+                if self._pause is None:
+                    self._end(position, "finished", "terminator", detail)
+            case _Happening.PAUSE:
+                self._pause = self._pauses[self._pauses_begun]
+                self._pauses_begun += 1
+            case _Happening.RESUME:
+                self._apply_resume(position)
+
+    def _apply_resume(self, position: int) -> None:
+        assert self._pause is not None
+        length = position - self._pause.start
+        self._stood_still += length
+        if self._pause.behavior == "skip":
+            self._skipped += length
+        self._pause = None
+        if self._voiced:
+            self._heard = True
+            self._silent_since = None
+        elif self._heard and self._silent_since is None:
+            self._silent_since = self._timer_time(position)
+
+    def _timer_time(self, position: int) -> int:
+        return position - self._stood_still
+
+    def _deadlines(self) -> "Iterator[tuple[int, int, Reason]]":
+        """The running timers' ends: position, rank at the same position, reason."""
+        if self._pause is None:
+            if self._initial_timeout is not None and not self._heard:
+                yield self.start + self._initial_timeout + self._stood_still, 0, "initial_timeout"
+            if self._end_silence_timeout is not None and self._silent_since is not None:
+                deadline = self._silent_since + self._end_silence_timeout + self._stood_still
+                yield deadline, 1, "end_silence"
+        if self._max_length is not None and (
+            self._pause is None or self._pause.behavior == "silence"
+        ):
+            yield self.start + self._max_length + self._skipped, 2, "max_length"
+
+    def _run_timers(self, upto: int) -> None:
+        due = min(self._deadlines(), default=None)
+        if due is not None and due[0] <= upto:
+            position, _, reason = due
+            self._end(position, "no_input" if reason == "initial_timeout" else "finished", reason)
+
+    def _end(
+        self,
+        position: int,
+        state: Literal["finished", "no_input", "error"],
+        reason: Reason,
+        digit: str = "",
+    ) -> None:
+        position = max(position, self.start)
+        self.ending = Ending(position=position, state=state, reason=reason, digit=digit)
+
+    # -- the file --------------------------------------------------------------------------
+
+    def keeps(self, start: int, end: int) -> "Iterator[tuple[int, int]]":
+        """The parts of the stretch from `start` to `end` whose audio may be kept at all."""
+        start = max(start, self.start)
+        if not self._pauses:
+            if start < end:
+                yield start, end
+            return
+        for segment in self.segments(start, end):
+            if not segment.silent:
+                yield segment.start, segment.end
+
+    def segments(self, start: int, end: int) -> "Iterator[Segment]":
+        """How the stretch from `start` to `end` stands in the file, in order."""
+        at = start
+        joined_at: int | None = None
+        for pause in self._pauses:
+            if pause.end == pause.start:
+                continue
+            if at < min(pause.start, end):
+                stop = min(pause.start, end)
+                yield Segment(start=at, end=stop, joined_at=joined_at, joins_at=pause.start)
+                at = stop
+            pause_end = end if pause.end is None else min(pause.end, end)
+            if at < pause_end:
+                if pause.behavior == "silence":
+                    yield Segment(start=at, end=pause_end, silent=True)
+                at = pause_end
+            joined_at = pause.end
+        if at < end:
+            yield Segment(start=at, end=end, joined_at=joined_at)
+
+    def length(self, position: int) -> int:
+        """The file's samples up to a position."""
+        return sum(s.end - s.start for s in self.segments(self.start, max(position, self.start)))
