@@ -124,32 +124,51 @@ static int64_t onset_position(const rec_dtmf *self, double steps) {
 
 /* ---- the cheap look ----------------------------------------------------- */
 
-/* The power of the eight tones in the block, folded about its middle. */
-static void block_powers(const rec_dtmf *self, const float *x, float powers[8]) {
-  float re[8] = {0}, im[8] = {0};
-  const uint32_t half = self->block / 2;
-  for (uint32_t i = 0; i < half; i++) {
-    float sum = x[half + i] + x[half - 1 - i];
-    float difference = x[half + i] - x[half - 1 - i];
-    for (int tone = 0; tone < 8; tone++) {
-      re[tone] += sum * self->block_cos[i][tone];
-      im[tone] += difference * self->block_sin[i][tone];
-    }
-  }
-  float scale = 2.0f / ((float)self->block * (float)self->block);
+/* One value for each of the eight tones: innermost, so that they share a register. */
+typedef struct {
+  float tone[8];
+} eight;
+
+static inline eight multiply_add(eight sum, float x, const float factors[8]) {
   for (int tone = 0; tone < 8; tone++)
-    powers[tone] = scale * (re[tone] * re[tone] + im[tone] * im[tone]);
+    sum.tone[tone] += x * factors[tone];
+  return sum;
 }
 
-static float mean_square(const float *x, uint32_t n) {
-  float sum[8] = {0};
-  for (uint32_t i = 0; i < n; i += 8)
-    for (uint32_t j = 0; j < 8; j++)
-      sum[j] += x[i + j] * x[i + j];
-  float total = 0.0f;
-  for (int j = 0; j < 8; j++)
-    total += sum[j];
-  return total / (float)n;
+/* The power of the eight tones in the block, folded about its middle. */
+static void block_powers(const rec_dtmf *self, const float *x, float powers[8]) {
+  eight re = {{0}}, im = {{0}};
+  const size_t half = self->block / 2;
+  for (size_t i = 0; i < half; i++) {
+    const float after = x[half + i], before = x[half - 1 - i];
+    re = multiply_add(re, after + before, self->block_cos[i]);
+    im = multiply_add(im, after - before, self->block_sin[i]);
+  }
+  const float scale = 2.0f / ((float)self->block * (float)self->block);
+  for (int tone = 0; tone < 8; tone++)
+    powers[tone] = scale * (square(re.tone[tone]) + square(im.tone[tone]));
+}
+
+/* Four running sums side by side. */
+typedef struct {
+  float lane[4];
+} four;
+
+static inline four multiply_add_each(four sum, const float a[4], const float b[4]) {
+  for (int lane = 0; lane < 4; lane++)
+    sum.lane[lane] += a[lane] * b[lane];
+  return sum;
+}
+
+static float total(four sum) {
+  return (sum.lane[0] + sum.lane[2]) + (sum.lane[1] + sum.lane[3]);
+}
+
+static float mean_square(const float *x, size_t n) {
+  four sum = {{0}};
+  for (size_t i = 0; i < n; i += 4)
+    sum = multiply_add_each(sum, x + i, x + i);
+  return total(sum) / (float)n;
 }
 
 /* The strongest of a group's four bins, or -1 when it does not stand out. */
@@ -167,23 +186,26 @@ static int winner(const float powers[4]) {
 /* One tone's complex amplitude through the window that starts at x. */
 static void window_amplitude(const rec_dtmf *self, const float *x, int tone, float *re, float *im) {
   const float *c = self->window_cos[tone], *s = self->window_sin[tone];
-  float sum_re[4] = {0}, sum_im[4] = {0};
-  for (uint32_t i = 0; i < self->window; i += 4)
-    for (uint32_t j = 0; j < 4; j++) {
-      sum_re[j] += c[i + j] * x[i + j];
-      sum_im[j] -= s[i + j] * x[i + j];
-    }
-  float scale = 2.0f / self->window_sum;
-  *re = scale * ((sum_re[0] + sum_re[2]) + (sum_re[1] + sum_re[3]));
-  *im = scale * ((sum_im[0] + sum_im[2]) + (sum_im[1] + sum_im[3]));
+  four sum_re = {{0}}, sum_im = {{0}};
+  const size_t n = self->window;
+  for (size_t i = 0; i < n; i += 4) {
+    sum_re = multiply_add_each(sum_re, c + i, x + i);
+    sum_im = multiply_add_each(sum_im, s + i, x + i);
+  }
+  const float scale = 2.0f / self->window_sum;
+  *re = scale * total(sum_re);
+  *im = -scale * total(sum_im);
 }
 
+/* Mean power through the same window. */
 static float window_energy(const rec_dtmf *self, const float *x) {
-  float sum[4] = {0};
-  for (uint32_t i = 0; i < self->window; i += 4)
-    for (uint32_t j = 0; j < 4; j++)
-      sum[j] += self->window_power[i + j] * x[i + j] * x[i + j];
-  return ((sum[0] + sum[2]) + (sum[1] + sum[3])) / self->window_power_sum;
+  four sum = {{0}};
+  const size_t n = self->window;
+  for (size_t i = 0; i < n; i += 4) {
+    four square_of = multiply_add_each((four){{0}}, x + i, x + i);
+    sum = multiply_add_each(sum, square_of.lane, self->window_power + i);
+  }
+  return total(sum) / self->window_power_sum;
 }
 
 /* The samples of the window about a step, while `block` is the newest block. */
@@ -424,14 +446,14 @@ static tone_quality judge_tone(const float *re, const float *im, int64_t first, 
 
 /* The tones' share of all power, over the core. */
 static float tone_share(const rec_dtmf_tracker *tracker, const envelope *e) {
-  float tones = 0.0f, total = 1e-9f;
+  float tones = 0.0f, all = 1e-9f;
   for (int i = 0; i < e->n; i++) {
     if (!e->core[i])
       continue;
     tones += (square(e->low[i]) + square(e->high[i])) / 2.0f;
-    total += tracker->energy[(tracker->first + i) & (REC_DTMF_MEMORY - 1)];
+    all += tracker->energy[(tracker->first + i) & (REC_DTMF_MEMORY - 1)];
   }
-  return tones / total;
+  return tones / all;
 }
 
 static int within_limits(const rec_dtmf *self, const rec_dtmf_tracker *tracker, const envelope *e) {
@@ -510,12 +532,13 @@ static size_t tracker_judge(rec_dtmf *self, rec_dtmf_tracker *tracker, int64_t b
 }
 
 static int too_quiet(const rec_dtmf *self, const int16_t *pcm, size_t n) {
-  int peak = 0;
+  int16_t highest = 0, lowest = 0;
   for (size_t i = 0; i < n; i++) {
-    int magnitude = pcm[i] < 0 ? -pcm[i] : pcm[i];
-    peak = magnitude > peak ? magnitude : peak;
+    highest = pcm[i] > highest ? pcm[i] : highest;
+    lowest = pcm[i] < lowest ? pcm[i] : lowest;
   }
-  return (float)peak < QUIET_SHARE * self->weakest_amplitude;
+  const float limit = QUIET_SHARE * self->weakest_amplitude;
+  return (float)highest < limit && (float)lowest > -limit;
 }
 
 static size_t process_block(rec_dtmf *self, const int16_t *pcm, rec_edge *edges) {

@@ -2,49 +2,108 @@
 /*
  * DC and hum off: a second-order Butterworth high-pass at 120 Hz by the bilinear
  * transform (A. V. Oppenheim and R. W. Schafer, Discrete-Time Signal Processing,
- * ch. 7), in transposed direct form II.
+ * ch. 7), so arranged that four samples need not wait for each other (scattered
+ * look-ahead: K. K. Parhi, VLSI Digital Signal Processing Systems, ch. 10):
+ *
+ *     b0 (1 - z^-1)^2     b0 (1 - z^-1)^2 L(z)
+ *     --------------- = ------------------------,   D(z) = 1 + a1 z^-1 + a2 z^-2
+ *          D(z)          1 + c4 z^-4 + c8 z^-8
+ *
+ * where L(z) is what takes the denominator to powers of z^-4. The response is the
+ * same; the recursion runs in four lanes.
  */
 #include "recorder_core.h"
 
 #include <math.h>
+#include <string.h>
 
 #define CUTOFF_HZ 120.0
-#define TINY 1e-20 /* below any int16 signal, far above denormals */
+#define TINY 1e-15f /* below any int16 signal, far above denormals */
+#define TAPS REC_HIGHPASS_TAPS
+#define HISTORY (TAPS - 1)
+#define LANES 4
 
 static const double PI = 3.14159265358979323846;
+
+/* out = a * b, polynomials with n_a and n_b coefficients. */
+static void multiply(const double *a, int n_a, const double *b, int n_b, double *out) {
+  for (int i = 0; i < n_a + n_b - 1; i++)
+    out[i] = 0.0;
+  for (int i = 0; i < n_a; i++)
+    for (int j = 0; j < n_b; j++)
+      out[i + j] += a[i] * b[j];
+}
 
 void rec_highpass_init(rec_highpass *self, uint32_t rate) {
   double k = tan(PI * CUTOFF_HZ / rate);
   double norm = 1.0 / (1.0 + sqrt(2.0) * k + k * k);
-  self->b0 = norm;
-  self->b1 = -2.0 * norm;
-  self->b2 = norm;
-  self->a1 = 2.0 * (k * k - 1.0) * norm;
-  self->a2 = (1.0 - sqrt(2.0) * k + k * k) * norm;
-  self->z1 = self->z2 = 0.0;
-  self->primed = 0;
+  double a1 = 2.0 * (k * k - 1.0) * norm;
+  double a2 = (1.0 - sqrt(2.0) * k + k * k) * norm;
+
+  /* D(z) D(-z) = 1 + e2 z^-2 + e4 z^-4, and the same trick once more. */
+  double e2 = 2.0 * a2 - a1 * a1, e4 = a2 * a2;
+  memset(self, 0, sizeof *self);
+  self->c4 = (float)(2.0 * e4 - e2 * e2);
+  self->c8 = (float)(e4 * e4);
+
+  const double zeros[3] = {norm, -2.0 * norm, norm};
+  const double first[3] = {1.0, -a1, a2};              /* D(-z) */
+  const double second[5] = {1.0, 0.0, -e2, 0.0, e4};
+  double ahead[7], taps[TAPS];
+  multiply(first, 3, second, 5, ahead);
+  multiply(zeros, 3, ahead, 7, taps);
+  for (int i = 0; i < TAPS; i++)
+    self->taps[i] = (float)taps[i];
 }
 
 double rec_highpass_power(rec_highpass *self, const int16_t *pcm, size_t n) {
+  float x[HISTORY + REC_LEVEL_FRAME_MAX], u[REC_LEVEL_FRAME_MAX];
   if (n == 0)
     return 0.0;
   if (!self->primed) {
     /* As if the first sample had been there for ever: a DC offset is no step. */
-    self->z1 = -self->b0 * pcm[0];
-    self->z2 = self->b2 * pcm[0];
+    for (int i = 0; i < HISTORY; i++)
+      self->x[i] = pcm[0];
     self->primed = 1;
   }
-  const double b0 = self->b0, b1 = self->b1, b2 = self->b2;
-  const double a1 = self->a1, a2 = self->a2;
-  double z1 = self->z1, z2 = self->z2, sum = 0.0;
-  for (size_t i = 0; i < n; i++) {
-    double x = pcm[i];
-    double y = b0 * x + z1;
-    z1 = b1 * x - a1 * y + z2;
-    z2 = b2 * x - a2 * y;
-    sum += y * y;
+  memcpy(x, self->x, sizeof self->x);
+  for (size_t i = 0; i < n; i++)
+    x[HISTORY + i] = pcm[i];
+  memcpy(self->x, x + n, sizeof self->x);
+
+  const float t0 = self->taps[0], t1 = self->taps[1], t2 = self->taps[2];
+  const float t3 = self->taps[3], t4 = self->taps[4], t5 = self->taps[5];
+  const float t6 = self->taps[6], t7 = self->taps[7], t8 = self->taps[8];
+  for (size_t i = 0; i < n; i++)
+    u[i] = ((t0 * x[i + 8] + t1 * x[i + 7]) + (t2 * x[i + 6] + t3 * x[i + 5])) +
+           ((t4 * x[i + 4] + t5 * x[i + 3]) + (t6 * x[i + 2] + t7 * x[i + 1])) + t8 * x[i];
+
+  /* The last eight outputs, oldest first in each. */
+  float newer[LANES], older[LANES], squares[LANES] = {0};
+  memcpy(newer, self->newer, sizeof newer);
+  memcpy(older, self->older, sizeof older);
+  const float c4 = self->c4, c8 = self->c8;
+  size_t whole = n - n % LANES;
+  for (size_t i = 0; i < whole; i += LANES)
+    for (size_t lane = 0; lane < LANES; lane++) {
+      float y = (u[i + lane] - c8 * older[lane]) - c4 * newer[lane];
+      older[lane] = newer[lane];
+      newer[lane] = y;
+      squares[lane] += y * y;
+    }
+  double sum = ((double)squares[0] + squares[1]) + ((double)squares[2] + squares[3]);
+  for (size_t i = whole; i < n; i++) {
+    /* Fewer than a round: move all along by one, oldest first. */
+    float y = (u[i] - c8 * older[0]) - c4 * newer[0];
+    memmove(older, older + 1, (LANES - 1) * sizeof *older);
+    older[LANES - 1] = newer[0];
+    memmove(newer, newer + 1, (LANES - 1) * sizeof *newer);
+    newer[LANES - 1] = y;
+    sum += (double)y * y;
   }
-  self->z1 = fabs(z1) < TINY ? 0.0 : z1;
-  self->z2 = fabs(z2) < TINY ? 0.0 : z2;
+  for (int lane = 0; lane < LANES; lane++) {
+    self->newer[lane] = fabsf(newer[lane]) < TINY ? 0.0f : newer[lane];
+    self->older[lane] = fabsf(older[lane]) < TINY ? 0.0f : older[lane];
+  }
   return sum / (double)n;
 }

@@ -41,20 +41,23 @@ uint32_t rec_level_frame(uint32_t rate);
 
 /* ---- high-pass: DC and hum off ---------------------------------------- */
 
+enum { REC_HIGHPASS_TAPS = 9, REC_LEVEL_FRAME_MAX = 960 };
+
 typedef struct {
-  double b0, b1, b2, a1, a2;
-  double z1, z2;
+  float taps[REC_HIGHPASS_TAPS];
+  float c4, c8;
+  float x[REC_HIGHPASS_TAPS - 1]; /* the last inputs, oldest first */
+  float newer[4], older[4];       /* the last eight outputs, oldest first in each */
   int primed;
 } rec_highpass;
 
 void rec_highpass_init(rec_highpass *self, uint32_t rate);
 
-/* Mean square, in int16 units, of n samples after the filter. */
+/* Mean square, in int16 units, of n <= REC_LEVEL_FRAME_MAX samples after the
+ * filter. */
 double rec_highpass_power(rec_highpass *self, const int16_t *pcm, size_t n);
 
 /* ---- voice: is there input? ------------------------------------------- */
-
-enum { REC_LEVEL_FRAME_MAX = 960 };
 
 typedef struct {
   rec_highpass highpass;

@@ -22,10 +22,10 @@ static int count_bits(uint32_t bits) {
 
 /* Digital silence: nothing but one value, however large (that is DC). */
 static int all_equal(const int16_t *pcm, size_t n) {
+  int16_t differs = 0;
   for (size_t i = 1; i < n; i++)
-    if (pcm[i] != pcm[0])
-      return 0;
-  return 1;
+    differs |= (int16_t)(pcm[i] ^ pcm[0]);
+  return !differs;
 }
 
 int rec_voice_init(rec_voice *self, uint32_t rate, double input_sensitivity) {

@@ -22,7 +22,7 @@ from recorder.frames import Encoding, Frame, check_encoding, from_pcm, to_pcm
 from recorder.options import RecordOptions, normalise_digits, whole_samples
 from recorder.presses import Presses
 from recorder.recording import PauseBehavior, Reason, State
-from recorder.timeline import LEGS, Leg, Timeline
+from recorder.timeline import Timeline
 from recorder.writing import StagedFile, generated_name
 
 if TYPE_CHECKING:
@@ -82,7 +82,11 @@ class Call:
         self._digits = core.DigitDecoder(sample_rate)
         self._presses = Presses(whole_samples(_TWIN_SECONDS, sample_rate))
         self._running: list[_Running] = []
-        self._hearing: dict[Leg, list[Capture]] = {leg: [] for leg in LEGS}
+        self._hearing_speak: list[Capture] = []
+        self._hearing_listen: list[Capture] = []
+        # Longer frames are taken in pieces: their memory is bounded, and what ends a recording
+        # in mid-frame is seen soon.
+        self._longest_piece = 2 * sample_rate  # bytes: a second
         self._beeps: list[Beep] = []
         self._listeners: list[Subscription] = []
         self._ended = False
@@ -118,9 +122,7 @@ class Call:
         with self._lock:
             said = None if speak is None else to_pcm(speak, encoding)
             heard = None if listen is None else to_pcm(listen, encoding)
-            if said is None or heard is None:
-                check_encoding(encoding)
-            elif len(said) != len(heard):
+            if said is not None and heard is not None and len(said) != len(heard):
                 raise FrameError(
                     f"speak has {len(said) // 2} samples and listen {len(heard) // 2}:"
                     " legs fed together have the same number"
@@ -130,7 +132,10 @@ class Call:
             returned = listen
             if self._beeps:
                 heard, returned = self._with_beep(said, heard, speak, listen, encoding)
-            self._take(said, heard)
+            if len(said or heard or b"") <= self._longest_piece:
+                self._take(said, heard)
+            else:
+                self._take_in_pieces(said, heard)
         if self._outbox:
             self._deliver()
         return returned
@@ -145,59 +150,54 @@ class Call:
             while min(timeline.speak, timeline.listen) < to:
                 # Both legs pass together, so that neither falls behind on the way.
                 end = min(min(timeline.speak, timeline.listen) + self.sample_rate, to)
-                self._take_piece(
+                self._take(
                     bytes(2 * max(0, end - timeline.speak)),
                     bytes(2 * max(0, end - timeline.listen)),
                 )
         self._deliver()
 
-    def _take(self, said: bytes | None, heard: bytes | None) -> None:
-        """Both legs' frames, or one's, in pieces of at most a second."""
-        longest = max(len(said) if said else 0, len(heard) if heard else 0)
-        piece = 2 * self.sample_rate
-        if longest <= piece:
-            self._take_piece(said, heard)
-            return
-        for at in range(0, longest, piece):
-            self._take_piece(
-                None if said is None else said[at : at + piece],
-                None if heard is None else heard[at : at + piece],
-            )
+    def _take_in_pieces(self, said: bytes | None, heard: bytes | None) -> None:
+        piece = self._longest_piece
+        for at in range(0, len(said or heard or b""), piece):
+            self._take(said and said[at : at + piece], heard and heard[at : at + piece])
 
-    def _take_piece(self, said: bytes | None, heard: bytes | None) -> None:
+    def _take(self, said: bytes | None, heard: bytes | None) -> None:
         if said:
-            self._hear("speak", said)
+            self._hear_speak(said)
         if heard:
-            self._hear("listen", heard)
+            self._hear_listen(heard)
         timeline = self._timeline
         if timeline.speak != timeline.listen:
             leg, owed = timeline.owed()
             if owed:
-                self._hear(leg, bytes(2 * owed))
-        if self._running:
-            self._settle()
+                fill = self._hear_speak if leg == "speak" else self._hear_listen
+                fill(bytes(2 * owed))
+        now = timeline.speak if timeline.speak > timeline.listen else timeline.listen
+        for running in self._running:
+            if now >= running.capture.wake:
+                self._settle()
+                break
 
-    def _hear(self, leg: Leg, pcm: bytes) -> None:
-        """Place audio at the end of its leg, and let all who are concerned hear it."""
+    def _hear_speak(self, pcm: bytes) -> None:
+        """Place audio at the end of the leg, and let all who are concerned hear it."""
         n = len(pcm) >> 1
-        timeline = self._timeline
-        if leg == "speak":
-            position = timeline.speak
-            timeline.speak = position + n
+        position = self._timeline.speak
+        self._timeline.speak = position + n
+        pointer = core.samples(pcm)
+        edges = self._digits.process(pointer, n)
+        for capture in self._hearing_speak:
+            capture.hear("speak", position, pcm, pointer, n)
+        for edge in edges:
+            self._hear_digit(edge)
+
+    def _hear_listen(self, pcm: bytes) -> None:
+        n = len(pcm) >> 1
+        position = self._timeline.listen
+        self._timeline.listen = position + n
+        if self._hearing_listen:
             pointer = core.samples(pcm)
-            edges = self._digits.process(pointer, n)
-            for capture in self._hearing["speak"]:
-                capture.hear("speak", position, pcm, pointer, n)
-            for edge in edges:
-                self._hear_digit(edge)
-        else:
-            position = timeline.listen
-            timeline.listen = position + n
-            captures = self._hearing["listen"]
-            if captures:
-                pointer = core.samples(pcm)
-                for capture in captures:
-                    capture.hear("listen", position, pcm, pointer, n)
+            for capture in self._hearing_listen:
+                capture.hear("listen", position, pcm, pointer, n)
 
     def _settle(self) -> None:
         now = self._timeline.now
@@ -314,8 +314,8 @@ class Call:
             if beep:
                 self._beeps.append(beep)
             self._running.append(running)
-            for leg in options.legs:
-                self._hearing[leg].append(capture)
+            for hearing in self._hearing_of(options):
+                hearing.append(capture)
             if not beep:
                 self._begin(running)
         self._deliver()
@@ -339,6 +339,11 @@ class Call:
                 running.capture.stop(self._timeline.now, "hangup")
                 self._complete(running)
         self._deliver()
+
+    def _hearing_of(self, options: RecordOptions) -> list[list[Capture]]:
+        """The lists of those who hear the legs that such a recording is about."""
+        lists = {"speak": self._hearing_speak, "listen": self._hearing_listen}
+        return [lists[leg] for leg in options.legs]
 
     def _check_open(self, what: str) -> None:
         if self._ended:
@@ -416,9 +421,8 @@ class Call:
         path, size = capture.complete()
         running.url = self._url(path)
         self._running.remove(running)
-        for captures in self._hearing.values():
-            if capture in captures:
-                captures.remove(capture)
+        for hearing in self._hearing_of(capture.options):
+            hearing.remove(capture)
         if capture.failure is None:
             outcome: dict[str, Any] = {"reason": ending.reason}
             if ending.digit:

@@ -92,7 +92,8 @@ class Capture:
         self._block = whole_samples(_BLOCK_SECONDS, sample_rate)
         self._start = start
         self._written = start  # everything of the call before this position is in the file
-        self._wake = start
+        self._write_at = start + self._block
+        self.wake = start  # `settle` has nothing to do before the call is here
         self._unpaused = True  # no pause so far: whole frames are kept
         self._tracks = {
             leg: _Track(VoiceDetector(sample_rate, options.input_sensitivity), start)
@@ -148,18 +149,18 @@ class Capture:
                 self.recording.voice_start(leg, track.start + edge.position)
             else:
                 self.recording.voice_end(leg, track.start + edge.position)
-        self._wake = 0
+        self.wake = 0
 
     def press(self, digit: str, position: int) -> bool:
         """Tell a digit of the party; return whether it may end the recording."""
         counts = self.recording.press(digit, position)
         if counts:
-            self._wake = 0
+            self.wake = 0
         return counts
 
     def settle(self, now: int, digits: DigitDecoder) -> None:
         """Judge and write what can be, `now` being the call's position."""
-        if now < self._wake or now < self._start:
+        if now < self._start:
             return
         known = min(track.start + track.detector.known for track in self._tracks.values())
         if self.options.terminators:
@@ -167,15 +168,14 @@ class Capture:
         self.recording.judge(known)
         if self.ending is not None:
             return
-        # A pause may come at any moment, and what is before it fades out.
-        settled = min(known, now - self._fade)
-        if settled - self._written >= self._block:
-            self._write(settled)
+        if now >= self._write_at:
+            # A pause may come at any moment, and what is before it fades out.
+            self._write(min(known, now - self._fade))
+            self._write_at = now + self._block
             if self.failure is not None:
-                self.recording.stop(settled, "error")
-        wake = self._written + self._block + self._fade
+                self.recording.stop(self._written, "error")
         change = self.recording.next_change
-        self._wake = wake if change is None else min(wake, change)
+        self.wake = self._write_at if change is None else min(self._write_at, change)
 
     # -- commands --------------------------------------------------------------------------
 
@@ -183,12 +183,12 @@ class Capture:
         """Keep nothing from here on."""
         self.recording.pause(position, behavior)
         self._unpaused = False
-        self._wake = 0
+        self.wake = 0
 
     def resume(self, position: int) -> None:
         """Keep what comes again."""
         self.recording.resume(position)
-        self._wake = 0
+        self.wake = 0
 
     def stop(self, position: int, reason: Reason) -> None:
         """End here, unless what is known by now ended it before."""
@@ -219,14 +219,14 @@ class Capture:
             return self.file.staged, 0
 
     def _write(self, end: int) -> None:
-        if self.failure is not None:
+        if self.failure is not None or end <= self._written:
             return
         try:
             for segment in self.recording.segments(self._written, end):
                 self._write_segment(segment)
         except (OSError, RuntimeError) as error:
             self._fail(error)
-        self._written = max(self._written, end)
+        self._written = end
 
     def _write_segment(self, segment: Segment) -> None:
         # In blocks: a pause as silence, or a beep's wait, may be hours long.

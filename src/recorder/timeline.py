@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Where each leg stands on the call's clock, in samples."""
 
-from typing import Final, Literal
+from typing import Literal
 
 Leg = Literal["speak", "listen"]
-LEGS: Final[tuple[Leg, Leg]] = ("speak", "listen")
 
 
 class Timeline:
