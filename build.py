@@ -9,7 +9,7 @@ if __name__ == "__main__" and __spec__ is not None:
 
 from cffi import FFI
 
-SOURCES = ["decimate", "dtmf", "g711", "highpass", "rate", "voice"]
+SOURCES = ["decimate", "dtmf", "g711", "highpass", "rate", "residual", "voice"]
 
 WINDOWS = sys.platform == "win32"
 

@@ -42,13 +42,19 @@
 #define MIN_TONE_MS 31.0
 #define MIN_CORE 4
 #define MAX_RUNS 3
-#define MAX_LOW_DEVIATION 0.020
-#define MAX_HIGH_DEVIATION 0.019
+#define MAX_LOW_DEVIATION 2.0 /* percent */
+#define MAX_HIGH_DEVIATION 1.9
 #define MIN_TWIST_DB (-6.5) /* low over high */
 #define MAX_TWIST_DB 10.5
-#define MIN_PURITY 2.5  /* 4 dB: each tone's coherent power over the rest of its bin */
-#define MIN_SHARE 0.45f /* both tones' power in the whole, over the core */
+#define MIN_PURITY_DB 4.0  /* each tone's coherent power over the rest of its bin */
 #define MIN_PAUSE_MS 28.75 /* between the same digit's presses; Q.24: 40 ms is one */
+#define MIN_RESIDUAL_MS 10.0
+#define MAX_RESIDUAL_MS 56.0 /* 512 samples at the inner rate hold it */
+
+/* What passes the limits is weighed: accepted when the cost is below this. A clean
+ * digit costs about -18. Weights fitted on digits in noise and speech, against
+ * speech and music; levels in dB relative to the tones. */
+#define ACCEPT_COST (-5.5)
 
 #define DROPOUT_MS 30.0 /* less than this off does not end a digit */
 #define FORGET_MS 60.0  /* a candidate without a hit for so long is dropped */
@@ -73,6 +79,7 @@ int rec_dtmf_init(rec_dtmf *self, uint32_t rate) {
   self->rate = rate;
   self->factor = rate / 8000;
   double inner = (double)rate / self->factor;
+  self->inner_rate = inner;
   self->step = (uint32_t)(inner / 400.0);
   self->block = STEPS_PER_BLOCK * self->step;
   self->window = WINDOW_STEPS * self->step;
@@ -92,13 +99,9 @@ int rec_dtmf_init(rec_dtmf *self, uint32_t rate) {
       double t = i - (self->window - 1) / 2.0;
       self->window_cos[tone][i] = (float)(hann * cos(omega * t));
       self->window_sin[tone][i] = (float)(hann * sin(omega * t));
-      self->window_power[i] = (float)(hann * hann);
     }
   }
-  for (uint32_t i = 0; i < self->window; i++) {
-    self->window_sum += sqrtf(self->window_power[i]);
-    self->window_power_sum += self->window_power[i];
-  }
+  self->window_sum = (float)self->window / 2.0f;
   for (int digit = 0; digit < 16; digit++)
     self->last_end[digit] = -1e9;
   return 0;
@@ -197,17 +200,6 @@ static void window_amplitude(const rec_dtmf *self, const float *x, int tone, flo
   *im = -scale * total(sum_im);
 }
 
-/* Mean power through the same window. */
-static float window_energy(const rec_dtmf *self, const float *x) {
-  four sum = {{0}};
-  const size_t n = self->window;
-  for (size_t i = 0; i < n; i += 4) {
-    four square_of = multiply_add_each((four){{0}}, x + i, x + i);
-    sum = multiply_add_each(sum, square_of.lane, self->window_power + i);
-  }
-  return total(sum) / self->window_power_sum;
-}
-
 /* The samples of the window about a step, while `block` is the newest block. */
 static const float *window_at(const rec_dtmf *self, int64_t step, int64_t block) {
   int64_t from = step - STEPS_PER_BLOCK * block - WINDOW_STEPS / 2;
@@ -289,7 +281,6 @@ static void tracker_measure(const rec_dtmf *self, rec_dtmf_tracker *tracker, int
     size_t at = (size_t)(tracker->next & (REC_DTMF_MEMORY - 1));
     window_amplitude(self, x, tracker->low, &tracker->low_re[at], &tracker->low_im[at]);
     window_amplitude(self, x, 4 + tracker->high, &tracker->high_re[at], &tracker->high_im[at]);
-    tracker->energy[at] = window_energy(self, x);
   }
   if (tracker->next - tracker->first > REC_DTMF_MEMORY)
     tracker->first = tracker->next - REC_DTMF_MEMORY;
@@ -303,7 +294,9 @@ typedef struct {
   int core[REC_DTMF_MEMORY];
   float low_ref, high_ref;
   /* the newest stretch that is on, dropouts included */
-  double start, end; /* from the oldest step, in steps */
+  int first, last;   /* its first and last step that are on */
+  double start, end; /* its edges, in steps from the oldest */
+  double run_start;  /* where its newest run began */
   double duration;   /* without the dropouts */
   int runs, ended;
 } envelope;
@@ -372,11 +365,14 @@ static int envelope_stretch(envelope *e, double step_ms) {
     double end = last < e->n - 1 ? crossing(e->on, last) : last;
     if (e->runs == 0) {
       e->end = end;
+      e->last = last;
+      e->run_start = start;
       e->ended = last < e->n - 1;
     }
     for (int k = first + inside; k <= (last < e->n - 1 ? last - inside : last); k++)
       e->core[k] = k >= oldest_core;
     e->start = start;
+    e->first = first;
     e->duration += end - start;
     e->runs++;
     previous_start = first;
@@ -400,12 +396,18 @@ static int envelope_of(const rec_dtmf *self, const rec_dtmf_tracker *tracker, en
   return envelope_stretch(e, self->step_ms);
 }
 
-/* ---- limits --------------------------------------------------------------- */
+/* ---- limits and cost --------------------------------------------------------- */
 
 typedef struct {
-  double deviation; /* from nominal, as a share of it */
-  double purity;    /* coherent power over the rest */
+  double deviation; /* from nominal, in percent */
+  double purity;    /* coherent power over the rest, in dB */
 } tone_quality;
+
+static double decibels(double ratio) { return 10.0 * log10(ratio > 1e-12 ? ratio : 1e-12); }
+
+static double clamp(double x, double low, double high) {
+  return x < low ? low : x > high ? high : x;
+}
 
 /* Frequency from the phase advance over 1, 2, 4 and 8 steps of the core, each
  * lag resolving the ambiguity of the next; then how much of the bin's power
@@ -441,22 +443,82 @@ static tone_quality judge_tone(const float *re, const float *im, int64_t first, 
   }
   double coherent = (sum_re * sum_re + sum_im * sum_im) / n;
   double rest = total - coherent;
-  return (tone_quality){excess / advance, coherent / (rest > 1e-9 * total ? rest : 1e-9 * total)};
+  return (tone_quality){100.0 * excess / advance,
+                        decibels(coherent / (rest > 1e-9 * total ? rest : 1e-9 * total))};
 }
 
-/* The tones' share of all power, over the core. */
-static float tone_share(const rec_dtmf_tracker *tracker, const envelope *e) {
-  float tones = 0.0f, all = 1e-9f;
-  for (int i = 0; i < e->n; i++) {
-    if (!e->core[i])
-      continue;
-    tones += (square(e->low[i]) + square(e->high[i])) / 2.0f;
-    all += tracker->energy[(tracker->first + i) & (REC_DTMF_MEMORY - 1)];
-  }
-  return tones / all;
+/* Where a tone, against its level, crosses half going outwards from step `from`; a
+ * negative value when memory does not reach so far. */
+static double own_crossing(const float *amplitude, float reference, int n, int from, int direction) {
+  int i = from;
+  while (i >= 0 && i < n && amplitude[i] >= ON * reference)
+    i += direction;
+  if (i < 0 || i >= n)
+    return -1.0;
+  double inside = amplitude[i - direction], outside = amplitude[i];
+  return i - direction * (ON * reference - outside) / (inside - outside);
 }
 
-static int within_limits(const rec_dtmf *self, const rec_dtmf_tracker *tracker, const envelope *e) {
+/* By how much, in ms, the two tones' own edges are apart. Of one press they are not. */
+static double edge_distance(const envelope *e, int from, int direction, double step_ms) {
+  double low = own_crossing(e->low, e->low_ref, e->n, from, direction);
+  double high = own_crossing(e->high, e->high_ref, e->n, from, direction);
+  double distance = low < 0.0 || high < 0.0 ? 20.0 : fabs(low - high) * step_ms;
+  return clamp(distance, 1.0, 20.0);
+}
+
+/* How long the envelope takes from three quarters down to one, in ms. */
+static double fall_time(const envelope *e, double step_ms) {
+  int last = e->last;
+  while (last > 0 && e->on[last] < 0.75f)
+    last--;
+  int i = last + 1;
+  if (i >= e->n)
+    return 6.0;
+  double high = last + (e->on[last] - 0.75) / ((double)e->on[last] - e->on[i]);
+  while (i < e->n && e->on[i] >= 0.25f)
+    i++;
+  if (i >= e->n)
+    return 6.0;
+  double low = i - (0.25 - e->on[i]) / ((double)e->on[i - 1] - e->on[i]);
+  return clamp((low - high) * step_ms, 4.0, 16.0);
+}
+
+/* What is left beside the tones over the newest run, as cost. Returns 0 when too
+ * little of the run is at hand to tell. */
+static int residual_cost(const rec_dtmf *self, const rec_dtmf_tracker *tracker, const envelope *e,
+                         double low_omega, double high_omega, int64_t block, double *cost) {
+  /* In samples of the buffer that ends with the newest block. */
+  const double origin = (double)(tracker->first - STEPS_PER_BLOCK * block);
+  int from = REC_DTMF_HISTORY_MAX + (int)ceil((origin + e->run_start) * self->step);
+  int to = REC_DTMF_HISTORY_MAX + (int)floor((origin + e->end) * self->step);
+  const int longest = (int)(MAX_RESIDUAL_MS / 1000.0 * self->inner_rate);
+  const int oldest = REC_DTMF_HISTORY_MAX - (int)((LOOK_BACK + WINDOW_STEPS / 2) * self->step);
+  const int newest = REC_DTMF_HISTORY_MAX + (int)self->block;
+  if (!e->ended)
+    to = newest;
+  if (from < to - longest)
+    from = to - longest;
+  if (from < oldest)
+    from = oldest;
+  if (to - from < (int)(MIN_RESIDUAL_MS / 1000.0 * self->inner_rate))
+    return 0;
+  rec_residual r;
+  rec_residual_measure(self->samples + from, to - from, self->inner_rate, low_omega, high_omega,
+                       &r);
+  const double low = r.low_tone + 1e-9, high = r.high_tone + 1e-9, both = low + high;
+  *cost = 0.15 * clamp(decibels(r.bands[0] / both), -20.0, 30.0) +
+          0.09 * clamp(decibels((r.bands[1] + r.bands[2]) / both), -30.0, 30.0) +
+          0.12 * clamp(decibels(r.bands[2] / high), -30.0, 30.0) +
+          0.09 * clamp(decibels(r.bands[1] / low), -30.0, 30.0) +
+          0.07 * clamp(decibels(r.bands[3] / both), -25.0, 10.0);
+  return 1;
+}
+
+#define LEAST_RESIDUAL_COST (-13.75) /* all its terms at their lower ends */
+
+static int is_digit(const rec_dtmf *self, const rec_dtmf_tracker *tracker, const envelope *e,
+                    int64_t block) {
   int core = 0;
   for (int i = 0; i < e->n; i++)
     core += e->core[i];
@@ -469,14 +531,26 @@ static int within_limits(const rec_dtmf *self, const rec_dtmf_tracker *tracker, 
   double twist = 20.0 * log10((double)e->low_ref / (double)e->high_ref);
   if (e->low_ref < weakest || e->high_ref < weakest || twist < MIN_TWIST_DB || twist > MAX_TWIST_DB)
     return 0;
-  if (tone_share(tracker, e) < MIN_SHARE)
-    return 0;
+  double low_omega = self->frequency[tracker->low];
+  double high_omega = self->frequency[4 + tracker->high];
   tone_quality low = judge_tone(tracker->low_re, tracker->low_im, tracker->first, e,
-                                self->step * self->frequency[tracker->low]);
+                                self->step * low_omega);
   tone_quality high = judge_tone(tracker->high_re, tracker->high_im, tracker->first, e,
-                                 self->step * self->frequency[4 + tracker->high]);
-  return fabs(low.deviation) <= MAX_LOW_DEVIATION && fabs(high.deviation) <= MAX_HIGH_DEVIATION &&
-         low.purity >= MIN_PURITY && high.purity >= MIN_PURITY;
+                                 self->step * high_omega);
+  if (fabs(low.deviation) > MAX_LOW_DEVIATION || fabs(high.deviation) > MAX_HIGH_DEVIATION ||
+      low.purity < MIN_PURITY_DB || high.purity < MIN_PURITY_DB)
+    return 0;
+  double off_distance = e->ended ? edge_distance(e, e->last, 1, self->step_ms) : 3.0;
+  double cost = 1.1 * fabs(low.deviation) + 2.0 * fabs(high.deviation) +
+                0.8 * fmax(fabs(twist - 1.0) - 4.3, 0.0) + 0.4 * fall_time(e, self->step_ms) +
+                0.19 * (edge_distance(e, e->first, -1, self->step_ms) + off_distance) -
+                0.16 * clamp(high.purity, 4.0, 25.0) - (e->ended ? 2.2 : 0.0);
+  if (cost + LEAST_RESIDUAL_COST >= ACCEPT_COST)
+    return 0;
+  double residual;
+  return residual_cost(self, tracker, e, low_omega * (1.0 + low.deviation / 100.0),
+                       high_omega * (1.0 + high.deviation / 100.0), block, &residual) &&
+         cost + residual < ACCEPT_COST;
 }
 
 /* ---- from block to block --------------------------------------------------- */
@@ -516,7 +590,7 @@ static size_t tracker_judge(rec_dtmf *self, rec_dtmf_tracker *tracker, int64_t b
   if (tracker->confirmed)
     return tracker_follow(self, tracker, from, edges);
   envelope e;
-  if (envelope_of(self, tracker, &e) && within_limits(self, tracker, &e)) {
+  if (envelope_of(self, tracker, &e) && is_digit(self, tracker, &e, block)) {
     tracker->confirmed = 1;
     tracker->low_ref = e.low_ref;
     tracker->high_ref = e.high_ref;

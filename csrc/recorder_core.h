@@ -112,6 +112,20 @@ void rec_decimator_init(rec_decimator *self, uint32_t factor);
 void rec_decimator_process(rec_decimator *self, const int16_t *pcm, size_t n_out,
                            float *out);
 
+/* ---- what two tones leave over ------------------------------------------ */
+
+/* Energies under one window: each tone's own, and of what is left without them
+ * below 550 Hz, to 1050 Hz, to 1800 Hz and above. */
+typedef struct {
+  double low_tone, high_tone;
+  double bands[4];
+} rec_residual;
+
+/* Fits tones of the given angular frequencies, in radians per sample, to the first
+ * n samples, 512 at most. */
+void rec_residual_measure(const float *x, int n, double rate, double low_omega,
+                          double high_omega, rec_residual *out);
+
 /* ---- DTMF -------------------------------------------------------------- */
 
 enum {
@@ -136,7 +150,6 @@ typedef struct {
   float low_ref, high_ref; /* the tones' amplitudes */
   float low_re[REC_DTMF_MEMORY], low_im[REC_DTMF_MEMORY];
   float high_re[REC_DTMF_MEMORY], high_im[REC_DTMF_MEMORY];
-  float energy[REC_DTMF_MEMORY];
 } rec_dtmf_tracker;
 
 typedef struct {
@@ -144,13 +157,12 @@ typedef struct {
   uint32_t filled;     /* of pending, in samples of the outer rate */
   int64_t blocks;      /* whole blocks processed */
   int64_t quiet_until; /* end of the last block too quiet for any tone */
-  double step_ms;
+  double inner_rate, step_ms;
   float weakest_amplitude; /* of each tone */
   double frequency[8]; /* 697 .. 1633 Hz */
   float block_cos[REC_DTMF_BLOCK_MAX / 2][8], block_sin[REC_DTMF_BLOCK_MAX / 2][8];
   float window_cos[8][REC_DTMF_WINDOW_MAX], window_sin[8][REC_DTMF_WINDOW_MAX];
-  float window_power[REC_DTMF_WINDOW_MAX];
-  float window_sum, window_power_sum;
+  float window_sum;
   double last_end[16]; /* per digit: where its last press ended, in steps */
   rec_dtmf_tracker trackers[REC_DTMF_TRACKERS];
   rec_decimator decimator;
