@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 RATE = 8000
 TEXT = "Hello, this is Anna. Please call me back on Monday, after ten. Thank you, goodbye."
 TARGET = Path(__file__).with_name("voicemail.wav")
 
 
-def speech() -> np.ndarray:
+def speech() -> NDArray[np.float64]:
     """The text as (n,) float64 at RATE, through a telephone's band."""
     wav = subprocess.run(
         ["espeak-ng", "-v", "en-us", "-s", "150", "--stdout", TEXT],
@@ -31,7 +32,8 @@ def speech() -> np.ndarray:
     spectrum[(frequencies < 300) | (frequencies > 3400)] = 0
     n = round(len(audio) * RATE / rate)
     narrow = np.fft.irfft(spectrum[: n // 2 + 1], n) * n / len(audio)
-    return 0.4 * narrow / np.max(np.abs(narrow))
+    scaled: NDArray[np.float64] = narrow * (0.4 / np.max(np.abs(narrow)))
+    return scaled
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -14,6 +15,8 @@ from recorder.recording import PAUSE_BEHAVIORS, PauseBehavior
 if TYPE_CHECKING:
     from recorder.call import Call
     from recorder.recording import State
+
+CommandName = Literal["stop", "pause", "resume"]
 
 
 class Acknowledgement(dict[str, str]):
@@ -47,7 +50,6 @@ class RecordAction:
         self._on_completed = on_completed
         self._final_state: State = "created"  # once the recording has ended
         self._done: concurrent.futures.Future[RecordEvent] = concurrent.futures.Future()
-        self._done.set_running_or_notify_cancel()  # nobody who waits can cancel it
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self
@@ -102,8 +104,20 @@ class RecordAction:
 
         TimeoutError when it has not come by then; the recording goes on, and waiting again works.
         """
-        done = asyncio.shield(asyncio.wrap_future(self._done))
-        return await asyncio.wait_for(done, timeout)
+        loop = asyncio.get_running_loop()
+        woken = loop.create_future()
+
+        def wake() -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        def wake_from_any_thread(_: object) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop that waited is closed
+                loop.call_soon_threadsafe(wake)
+
+        self._done.add_done_callback(wake_from_any_thread)
+        await asyncio.wait_for(woken, timeout)
+        return self._done.result()
 
     def join(self, timeout: float | None = None) -> RecordEvent:
         """Block the thread until the terminal event is there: `wait` without an event loop.
@@ -116,6 +130,3 @@ class RecordAction:
         self._done.set_result(event)
         if self._on_completed is not None:
             self._on_completed.deliver(event)
-
-
-CommandName = Literal["stop", "pause", "resume"]

@@ -39,5 +39,7 @@ class Beep:
         """The audio from a position on, with the beep in it."""
         audio = np.frombuffer(pcm, np.int16).astype(np.int32)
         first, last = max(position, self.start), min(position + len(audio), self.end)
-        audio[first - position : last - position] += self._tone[first - self.start : last - self.start]
+        audio[first - position : last - position] += self._tone[
+            first - self.start : last - self.start
+        ]
         return np.clip(audio, -32768, 32767).astype(np.int16).tobytes()

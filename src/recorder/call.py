@@ -18,10 +18,10 @@ from recorder.capture import Capture
 from recorder.delivery import Handler, Subscription
 from recorder.errors import CallEndedError, ControlIdError, FileError, FrameError, OptionError
 from recorder.events import RECORD_EVENT, RecordEvent
-from recorder.frames import Encoding, Frame, check_encoding, from_pcm, to_pcm
+from recorder.frames import Encoding, Frame, from_pcm, to_pcm
 from recorder.options import RecordOptions, normalise_digits, whole_samples
 from recorder.presses import Presses
-from recorder.recording import PauseBehavior, Reason, State
+from recorder.recording import PauseBehavior, State
 from recorder.timeline import Timeline
 from recorder.writing import StagedFile, generated_name
 
@@ -70,7 +70,11 @@ class Call:
         for name, value in (("call_id", call_id), ("node_id", node_id), ("base_url", base_url)):
             if value is not None and not isinstance(value, str):
                 raise OptionError(f"{name} is {value!r}: allowed are a string and None")
-        if isinstance(max_skew, bool) or not isinstance(max_skew, int | float) or not 0 <= max_skew <= 60:
+        if (
+            isinstance(max_skew, bool)
+            or not isinstance(max_skew, int | float)
+            or not 0 <= max_skew <= 60
+        ):
             raise OptionError(f"max_skew is {max_skew!r}: allowed is 0 to 60 seconds")
         self.sample_rate = sample_rate
         self.call_id = call_id if call_id is not None else str(uuid.uuid4())
@@ -131,7 +135,7 @@ class Call:
                 raise CallEndedError(f"call {self.call_id!r} was hung up: it takes no audio")
             returned = listen
             if self._beeps:
-                heard, returned = self._with_beep(said, heard, speak, listen, encoding)
+                returned = self._as_heard(said, heard, speak, listen, encoding)
             if len(said or heard or b"") <= self._longest_piece:
                 self._take(said, heard)
             else:
@@ -195,6 +199,8 @@ class Call:
         position = self._timeline.listen
         self._timeline.listen = position + n
         if self._hearing_listen:
+            if self._beeps:  # another recording's: this one hears it as the party does
+                pcm = self._with_beeps(position, pcm)
             pointer = core.samples(pcm)
             for capture in self._hearing_listen:
                 capture.hear("listen", position, pcm, pointer, n)
@@ -214,32 +220,33 @@ class Call:
 
     # -- the beep --------------------------------------------------------------------------
 
-    def _with_beep(
+    def _as_heard(
         self,
         said: bytes | None,
         heard: bytes | None,
         speak: Frame | None,
         listen: Frame | None,
         encoding: Encoding,
-    ) -> tuple[bytes | None, Frame | None]:
-        """The listen leg's audio with the beeps in it, and in the form to give back."""
+    ) -> Frame | None:
+        """What `feed` gives back while a beep may play."""
         timeline = self._timeline
-        self._beeps = [
-            beep for beep in self._beeps if beep.end > min(timeline.speak, timeline.listen)
-        ]
-        if heard is not None:
-            position, pcm, like = timeline.listen, heard, listen
-        elif said is not None:
-            position, pcm, like = timeline.speak, bytes(len(said)), speak
-        else:
-            return heard, listen
-        playing = [beep for beep in self._beeps if beep.overlaps(position, len(pcm) >> 1)]
-        if not playing:
-            return heard, listen
-        for beep in playing:
-            pcm = beep.mix_into(position, pcm)
-        assert like is not None
-        return (None if heard is None else pcm), from_pcm(pcm, like, encoding)
+        passed = min(timeline.speak, timeline.listen)
+        self._beeps = [beep for beep in self._beeps if beep.end > passed]
+        if listen is not None and heard is not None:
+            pcm = self._with_beeps(timeline.listen, heard)
+            return listen if pcm is heard else from_pcm(pcm, listen, encoding)
+        if speak is not None and said is not None:
+            silence = bytes(len(said))
+            pcm = self._with_beeps(timeline.speak, silence)
+            return None if pcm is silence else from_pcm(pcm, speak, encoding)
+        return listen
+
+    def _with_beeps(self, position: int, pcm: bytes) -> bytes:
+        """Audio of the listen leg as the party hears it; the same object when no beep plays."""
+        for beep in self._beeps:
+            if beep.overlaps(position, len(pcm) >> 1):
+                pcm = beep.mix_into(position, pcm)
+        return pcm
 
     # -- digits ----------------------------------------------------------------------------
 
@@ -471,19 +478,23 @@ class Call:
         self._outbox.append((event, action, outcome is not None))
 
     def _deliver(self) -> None:
-        """Hand out what is queued, in order; never with the lock held by this thread's work."""
+        """Hand out what is queued, in order, without the lock: handlers may call back."""
         with self._lock:
             if self._delivering:
-                return  # who delivers now will deliver this too
+                return  # who delivers now delivers this too
             self._delivering = True
-        while True:
-            with self._lock:
-                if not self._outbox:
-                    self._delivering = False
-                    return
-                event, action, terminal = self._outbox.popleft()
-                listeners = list(self._listeners)
-            if terminal:
-                action._complete(event)
-            for listener in listeners:
-                listener.deliver(event)
+        try:
+            while True:
+                with self._lock:
+                    if not self._outbox:
+                        self._delivering = False
+                        return
+                    event, action, terminal = self._outbox.popleft()
+                    listeners = list(self._listeners)
+                if terminal:
+                    action._complete(event)
+                for listener in listeners:
+                    listener.deliver(event)
+        except BaseException:  # an interrupt in a handler; the rest comes with the next event
+            self._delivering = False
+            raise

@@ -16,8 +16,15 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from recorder import Call, Detection, FileError, RecordEvent, RecordOptions, detect
-from recorder.errors import RecorderError
+from recorder import (
+    Call,
+    Detection,
+    OptionError,
+    RecorderError,
+    RecordEvent,
+    RecordOptions,
+    detect,
+)
 
 _EXIT: Final = {"finished": 0, "no_input": 3}
 _WRONG_USE: Final = 2
@@ -32,10 +39,10 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except FileError as error:
-            _fail(str(error), 1)
-        except RecorderError as error:
+        except OptionError as error:
             _fail(str(error), _WRONG_USE)
+        except RecorderError as error:
+            _fail(str(error), 1)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -88,8 +95,7 @@ def _sound(name: str, file: Any) -> _Source:
     try:
         sound = soundfile.SoundFile(file)
     except soundfile.LibsndfileError as error:
-        hint = "" if name == "-" and False else "; raw PCM needs --rate"
-        _fail(f"cannot read {name}: {error}{hint}", 1)
+        _fail(f"cannot read {name}: {error} (raw PCM needs --rate)", 1)
     is_float = sound.subtype in {"FLOAT", "DOUBLE", "VORBIS", "OPUS"} or sound.format == "MP3"
     dtype = "float32" if is_float else "int16"
 
@@ -194,22 +200,58 @@ def _with_input_options(command: Any) -> Any:
 @click.option("--direction", help=f"speak, listen or both.  [default: {_DEFAULTS.direction}]")
 @click.option("--format", "format_", help="wav or mp3.  [default: as --output ends, else wav]")
 @click.option("--stereo", is_flag=True, help="Two channels: left speak, right listen.")
-@click.option("--initial-timeout", type=float, default=_DEFAULTS.initial_timeout,
-              show_default=True, metavar="SECONDS", help="No voice for this long: no_input. 0: off.")
-@click.option("--end-silence-timeout", type=float, default=_DEFAULTS.end_silence_timeout,
-              show_default=True, metavar="SECONDS", help="Silence after voice that ends it. 0: off.")
-@click.option("--terminators", default=_DEFAULTS.terminators, show_default=True,
-              metavar="DIGITS", help="DTMF digits that end it.")
+@click.option(
+    "--initial-timeout",
+    type=float,
+    default=_DEFAULTS.initial_timeout,
+    show_default=True,
+    metavar="SECONDS",
+    help="No voice for this long: no_input. 0: off.",
+)
+@click.option(
+    "--end-silence-timeout",
+    type=float,
+    default=_DEFAULTS.end_silence_timeout,
+    show_default=True,
+    metavar="SECONDS",
+    help="Silence after voice that ends it. 0: off.",
+)
+@click.option(
+    "--terminators",
+    default=_DEFAULTS.terminators,
+    show_default=True,
+    metavar="DIGITS",
+    help="DTMF digits that end it.",
+)
 @click.option("--beep", is_flag=True, help="Start after a beep that the party would hear.")
-@click.option("--input-sensitivity", type=float, default=_DEFAULTS.input_sensitivity,
-              show_default=True, metavar="S", help="0 to 100: the gate is at -S dBFS.")
-@click.option("--max-length", type=float, default=_DEFAULTS.max_length, metavar="SECONDS",
-              show_default=True, help="The file never gets longer. 0: off.")
+@click.option(
+    "--input-sensitivity",
+    type=float,
+    default=_DEFAULTS.input_sensitivity,
+    show_default=True,
+    metavar="S",
+    help="0 to 100: the gate is at -S dBFS.",
+)
+@click.option(
+    "--max-length",
+    type=float,
+    default=_DEFAULTS.max_length,
+    metavar="SECONDS",
+    show_default=True,
+    help="The file never gets longer. 0: off.",
+)
 @click.option("--control-id", help="The recording's name in the event.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path),
-              help="The file to make; never overwritten.")
-@click.option("--directory", type=click.Path(file_okay=False, path_type=Path),
-              help="Where to make a file with a made-up name.  [default: recordings]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to make; never overwritten.",
+)
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where to make a file with a made-up name.  [default: recordings]",
+)
 @_with_input_options
 def record(
     inputs: tuple[str, ...],
@@ -286,8 +328,7 @@ def _for_a_person(event: RecordEvent) -> str:
     why = record["reason"].replace("_", " ") + (f" {record['digit']}" if "digit" in record else "")
     error = f": {record['error']}" if "error" in record else ""
     return (
-        f"{event.state} ({why}){error}: {event.duration:.2f} s,"
-        f" {event.size} bytes in {event.url}"
+        f"{event.state} ({why}){error}: {event.duration:.2f} s, {event.size} bytes in {event.url}"
     )
 
 
@@ -296,8 +337,14 @@ def _for_a_person(event: RecordEvent) -> str:
 
 @main.command("detect")
 @click.argument("input_", metavar="INPUT")
-@click.option("--input-sensitivity", type=float, default=_DEFAULTS.input_sensitivity,
-              show_default=True, metavar="S", help="0 to 100: the gate is at -S dBFS.")
+@click.option(
+    "--input-sensitivity",
+    type=float,
+    default=_DEFAULTS.input_sensitivity,
+    show_default=True,
+    metavar="S",
+    help="0 to 100: the gate is at -S dBFS.",
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
 @_with_input_options
 def detect_(
@@ -354,9 +401,7 @@ def _rounded(level: float | None) -> float | None:
     return None if level is None or math.isinf(level) else round(level, 1)
 
 
-def _as_table(
-    found: dict[str, Detection], source: _Source, n: int, sensitivity: float
-) -> str:
+def _as_table(found: dict[str, Detection], source: _Source, n: int, sensitivity: float) -> str:
     rate = source.rate
     lines = [f"{source.name}: {n / rate:.2f} s at {rate} Hz, gate at {-sensitivity:g} dBFS"]
     for leg, detection in found.items():

@@ -106,9 +106,7 @@ class VoiceDetector:
         count = self._process(self._state, pcm, n, self._buffer.edges, ffi.NULL)
         return self._buffer.read(count) if count else ()
 
-    def process_levels(
-        self, pcm: Any, n: int, levels: "NDArray[np.float32]"
-    ) -> "Sequence[Edge]":
+    def process_levels(self, pcm: Any, n: int, levels: "NDArray[np.float32]") -> "Sequence[Edge]":
         """As `process`, and write the level of each frame completed, in dBFS, to `levels`.
 
         `levels` has room for n // frame + 1 values.

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from recorder import core
 from recorder.errors import FrameError, OptionError
 
-Frame = bytes | bytearray | memoryview | NDArray[np.int16] | NDArray[np.float32 | np.float64]
+Frame = (
+    bytes | bytearray | memoryview | NDArray[np.int16 | np.uint8] | NDArray[np.float32 | np.float64]
+)
 Encoding = Literal["pcm16", "pcmu", "pcma"]
 
 ENCODINGS: Final = ("pcm16", "pcmu", "pcma")
@@ -21,7 +23,9 @@ FULL_SCALE: Final = 32768
 # never scaled to [-1, 1].
 _NOT_SCALED: Final = 2.0
 
-_ALLOWED = "bytes, bytearray, memoryview, or a one-dimensional array of int16 or of float in [-1, 1]"
+_ALLOWED = (
+    "bytes, bytearray, memoryview, or a one-dimensional array of int16 or of float in [-1, 1]"
+)
 
 
 def check_encoding(encoding: str) -> None:
@@ -60,7 +64,8 @@ def from_pcm(pcm: bytes, like: Frame, encoding: Encoding = "pcm16") -> Frame:
         return cast("Frame", (array / FULL_SCALE).astype(like.dtype))
     data = pcm if encoding == "pcm16" else core.g711_encode(pcm, encoding)
     if isinstance(like, memoryview):
-        return memoryview(data).cast(like.format) if like.format == "h" else memoryview(data)
+        view = memoryview(data)
+        return view.cast("h") if like.itemsize == view.itemsize * 2 else view
     return bytearray(data) if isinstance(like, bytearray) else data
 
 
@@ -89,7 +94,7 @@ def _array_to_pcm(array: NDArray[np.generic], encoding: Encoding) -> bytes:
         return core.g711_decode(array.tobytes(), encoding)
     if array.dtype == np.int16:
         return array.tobytes()
-    if array.dtype == np.float32 or array.dtype == np.float64:
+    if array.dtype in (np.float32, np.float64):
         return _floats_to_pcm(cast("NDArray[np.float64]", array))
     raise FrameError(
         f"an array has dtype {array.dtype}: allowed are int16 in native byte order, and float32"

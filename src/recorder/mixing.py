@@ -18,8 +18,8 @@ def mix(speak: Samples | None, listen: Samples | None, *, stereo: bool) -> Sampl
     (n, 2) in stereo, left speak and right listen, and (n,) in mono: one leg as it is, or the sum
     of both, saturated once.
     """
+    legs = [leg for leg in (speak, listen) if leg is not None]
     if stereo:
-        legs = [leg for leg in (speak, listen) if leg is not None]
         both = np.zeros((len(legs[0]), 2), np.int16)
         if speak is not None:
             both[:, 0] = speak
@@ -27,9 +27,10 @@ def mix(speak: Samples | None, listen: Samples | None, *, stereo: bool) -> Sampl
             both[:, 1] = listen
         return both
     if speak is None or listen is None:
-        return speak if speak is not None else listen  # type: ignore[return-value]
+        return legs[0]
     total = speak.astype(np.int32) + listen
-    return np.clip(total, -32768, 32767).astype(np.int16)
+    saturated: Samples = np.clip(total, -32768, 32767).astype(np.int16)
+    return saturated
 
 
 def silence(n: int, *, stereo: bool) -> Samples:

@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from recorder.errors import FileError
 from recorder.writing.mp3 import Mp3Encoder
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_ENCODERS = {"wav": WavEncoder, "mp3": Mp3Encoder}
+_ENCODERS: Final[dict[str, type[WavEncoder | Mp3Encoder]]] = {"wav": WavEncoder, "mp3": Mp3Encoder}
 _LONGEST_PART = 80
 # What os.link says on a file system that has none.
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
