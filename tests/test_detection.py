@@ -15,7 +15,7 @@ from recorder import Detector, OptionError, Span, detect
 from tests import signals
 from tests.signals import KEYPAD, RATES, Pcm
 
-# -- digits --------------------------------------------------------------------------------------
+# -- digits ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("encoding", [None, "pcmu", "pcma"])
@@ -91,7 +91,7 @@ def test_an_hour_of_prompts_holds_no_digit() -> None:
     assert detect(prompts, 8000).digits == ()
 
 
-# -- voice: the gate -----------------------------------------------------------------------------
+# -- voice: the gate ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -171,7 +171,7 @@ def test_where_nothing_stands_out_it_suggests_nothing() -> None:
     assert detect(signals.silence(1), 8000).noise_floor is None
 
 
-# -- live ----------------------------------------------------------------------------------------
+# -- live -----------------------------------------------------------------------------------------
 
 
 def material(rate: int) -> Pcm:

@@ -30,7 +30,7 @@ def ended(recording: Recording) -> tuple[int, str, str]:
     return recording.ending.position, recording.ending.state, recording.ending.reason
 
 
-# -- each timer, alone ---------------------------------------------------------------------------
+# -- each timer, alone ----------------------------------------------------------------------------
 
 
 def test_no_voice_within_the_initial_timeout_is_no_input() -> None:
@@ -120,7 +120,7 @@ def test_without_limits_it_runs_on() -> None:
     assert recording.next_change is None
 
 
-# -- what wins in one frame ----------------------------------------------------------------------
+# -- what wins in one frame -----------------------------------------------------------------------
 
 
 def test_nothing_is_decided_before_it_is_known() -> None:
@@ -240,7 +240,7 @@ def test_an_end_is_final() -> None:
     assert recording.stop(2000, "hangup").reason == "max_length"
 
 
-# -- pause: the timers stand still -----------------------------------------------------------------
+# -- pause: the timers stand still ----------------------------------------------------------------
 
 
 def test_initial_timeout_stands_still_while_paused() -> None:
@@ -329,7 +329,7 @@ def test_a_pause_while_the_beep_plays_holds_from_the_start_on() -> None:
     assert recording.length(5500) == 500
 
 
-# -- the file's layout -----------------------------------------------------------------------
+# -- the file's layout ----------------------------------------------------------------------------
 
 
 def test_layout_of_both_kinds_of_pause() -> None:

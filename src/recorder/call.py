@@ -113,6 +113,8 @@ class Call:
     ) -> Frame | None:
         """Take a frame of either leg or of both, of any length; both then of the same.
 
+        Frames fed together are of the same moment; frames fed alone continue their leg.
+
         A frame is PCM of one leg: `bytes`, `bytearray` or `memoryview` of native 16-bit samples, an
         int16 array, a float array in [-1, 1], or, with `encoding` "pcmu" or "pcma", G.711.
 
@@ -136,6 +138,8 @@ class Call:
             returned = listen
             if self._beeps:
                 returned = self._as_heard(said, heard, speak, listen, encoding)
+            if said and heard and self._timeline.speak != self._timeline.listen:
+                self._align()
             if len(said or heard or b"") <= self._longest_piece:
                 self._take(said, heard)
             else:
@@ -150,15 +154,19 @@ class Call:
             raise OptionError(f"to is {to!r}: allowed is a position in samples, 0 or more")
         with self._lock:
             self._check_open("time")
-            timeline = self._timeline
-            while min(timeline.speak, timeline.listen) < to:
-                # Both legs pass together, so that neither falls behind on the way.
-                end = min(min(timeline.speak, timeline.listen) + self.sample_rate, to)
-                self._take(
-                    bytes(2 * max(0, end - timeline.speak)),
-                    bytes(2 * max(0, end - timeline.listen)),
-                )
+            self._align(to)
         self._deliver()
+
+    def _align(self, to: int = 0) -> None:
+        """Bring both legs to one position, `to` or where one of them is, by silence."""
+        timeline = self._timeline
+        to = max(to, timeline.now)
+        while min(timeline.speak, timeline.listen) < to:
+            # Both pass together, so that neither falls behind on the way.
+            end = min(min(timeline.speak, timeline.listen) + self.sample_rate, to)
+            self._take(
+                bytes(2 * max(0, end - timeline.speak)), bytes(2 * max(0, end - timeline.listen))
+            )
 
     def _take_in_pieces(self, said: bytes | None, heard: bytes | None) -> None:
         piece = self._longest_piece
@@ -416,9 +424,9 @@ class Call:
     def _begin(self, running: _Running) -> None:
         running.capture.began = True
         running.start_time = time.time()
-        self._tell(running, "recording")
+        self._tell(running, "recording", samples=0)
         if running.capture.recording.paused:
-            self._tell(running, "paused")
+            self._tell(running, "paused", samples=0)
 
     def _complete(self, running: _Running) -> None:
         """A recording has ended: its file, its place on the call, its terminal event."""

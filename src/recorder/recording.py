@@ -69,10 +69,9 @@ class _Happening(IntEnum):
     """
 
     VOICE_END = 0
-    PAUSE = 1
-    RESUME = 2
-    DIGIT = 3
-    VOICE_START = 4
+    PAUSE_OR_RESUME = 1  # they alternate
+    DIGIT = 2
+    VOICE_START = 3
 
 
 class Recording:
@@ -148,7 +147,7 @@ class Recording:
             return
         at = max(position, self.start)
         self._pauses.append(Pause(at, None, behavior))
-        self._push(at, _Happening.PAUSE)
+        self._push(at, _Happening.PAUSE_OR_RESUME)
 
     def resume(self, position: int) -> None:
         """Record again from here on."""
@@ -156,7 +155,7 @@ class Recording:
             return
         pause = self._pauses[-1]
         pause.end = max(position, pause.start)
-        self._push(pause.end, _Happening.RESUME)
+        self._push(pause.end, _Happening.PAUSE_OR_RESUME)
 
     def stop(self, position: int, reason: Reason) -> Ending:
         """End here, unless what is known by now ended it before."""
@@ -202,17 +201,16 @@ class Recording:
             case _Happening.DIGIT:
                 if self._pause is None:
                     self._end(position, "finished", "terminator", detail)
-            case _Happening.PAUSE:
+            case _Happening.PAUSE_OR_RESUME if self._pause is None:
                 self._pause = self._pauses[self._pauses_begun]
                 self._pauses_begun += 1
-            case _Happening.RESUME:
-                self._apply_resume(position)
+            case _Happening.PAUSE_OR_RESUME:
+                self._end_pause(self._pause, position)
 
-    def _apply_resume(self, position: int) -> None:
-        assert self._pause is not None
-        length = position - self._pause.start
+    def _end_pause(self, pause: Pause, position: int) -> None:
+        length = position - pause.start
         self._stood_still += length
-        if self._pause.behavior == "skip":
+        if pause.behavior == "skip":
             self._skipped += length
         self._pause = None
         if self._voiced:

@@ -4,7 +4,8 @@
 LAME works in frames and starts with silence of its own, so an MP3 is longer than what was
 recorded. The first frame therefore is an "Info" frame: it plays as silence in a decoder that does
 not know it, and tells one that does (ffmpeg, mpg123, browsers, players) how much to cut at both
-ends, so that it plays exactly the recorded samples.
+ends, so that it plays exactly the recorded samples. LAME leaves headroom: what it encodes is
+0.45 dB quieter.
 
 Source: the Info tag as in the "Mp3 Info Tag rev 1" document of the LAME project, and the frame
 header of ISO/IEC 11172-3 and 13818-3.

@@ -31,7 +31,7 @@ def name_part(identifier: str) -> str:
     Never empty, never hidden, never a path, at most 80 characters.
     """
     safe = re.sub(r"[^A-Za-z0-9._-]+", "_", identifier)[:_LONGEST_PART]
-    return safe.lstrip(".") or "_"
+    return safe.lstrip(".-") or "_"
 
 
 def generated_name(call_id: str, recording_id: str, extension: str) -> str:

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: MIT
+"""The `recorder` command."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from recorder import detect
+from tests import signals
+from tests.signals import VOICEMAIL, Pcm
+
+OFF = ["--initial-timeout", "0", "--end-silence-timeout", "0", "--terminators", ""]
+
+
+class Result:
+    def __init__(self, done: "subprocess.CompletedProcess[bytes]") -> None:
+        self.status = done.returncode
+        self.out = done.stdout.decode()
+        self.err = done.stderr.decode()
+
+    @property
+    def event(self) -> dict[str, Any]:
+        (line,) = self.out.splitlines()
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+
+def recorder(*arguments: str | Path, folder: Path, stdin: bytes = b"") -> Result:
+    command = [sys.executable, "-W", "error", "-m", "recorder", *map(str, arguments)]
+    return Result(
+        subprocess.run(command, input=stdin, capture_output=True, cwd=folder, check=False)
+    )
+
+
+def write(path: Path, audio: Pcm, rate: int = 8000) -> Path:
+    soundfile.write(path, audio, rate, subtype="PCM_16")
+    return path
+
+
+def read(path: Path) -> Pcm:
+    audio, _ = soundfile.read(path, dtype="int16")
+    return np.asarray(audio)
+
+
+def test_the_sample_ends_by_its_terminator(tmp_path: Path) -> None:
+    result = recorder("record", VOICEMAIL, folder=tmp_path)
+    assert result.status == 0, result.err
+    event = result.event
+    assert event["event_type"] == "calling.call.record"
+    params = event["params"]
+    assert (params["state"], params["record"]["reason"]) == ("finished", "terminator")
+    assert params["record"]["digit"] == "#"
+    (path,) = (tmp_path / "recordings").iterdir()
+    assert params["url"] == path.as_uri()
+    assert params["size"] == path.stat().st_size
+    audio = read(VOICEMAIL)
+    assert np.array_equal(read(path), audio[: round(params["duration"] * 8000)])
+    assert result.err.count("\n") == 1
+    assert "finished (terminator #)" in result.err
+
+
+def test_no_input_exits_with_3(tmp_path: Path) -> None:
+    quiet = write(tmp_path / "quiet.wav", signals.silence(10))
+    result = recorder("record", quiet, "-o", "out.wav", folder=tmp_path)
+    assert result.status == 3
+    assert result.event["params"]["duration"] == 4.0
+    assert len(read(tmp_path / "out.wav")) == 32000
+
+
+@pytest.mark.parametrize("stereo", [False, True])
+def test_two_files_are_two_legs_and_one_stereo_file_as_well(tmp_path: Path, stereo: bool) -> None:
+    speak, listen = signals.noise(12, -30, seed=1), signals.noise(9, -40, seed=2)
+    filled = np.concatenate([listen, signals.silence(3)])
+    if stereo:
+        inputs = [write(tmp_path / "both.wav", np.stack([speak, filled], axis=1))]
+    else:
+        inputs = [write(tmp_path / "a.wav", speak), write(tmp_path / "b.flac", listen)]
+    result = recorder(
+        "record", *inputs, "--direction", "both", "--stereo", *OFF, "-o", "o.wav", folder=tmp_path
+    )
+    assert result.status == 0, result.err
+    assert result.event["params"]["record"]["reason"] == "hangup"
+    assert np.array_equal(read(tmp_path / "o.wav"), np.stack([speak, filled], axis=1))
+
+
+@pytest.mark.parametrize("encoding", ["pcm16", "pcmu", "pcma"])
+@pytest.mark.parametrize("way", ["stdin", "file"])
+def test_raw_pcm(tmp_path: Path, encoding: Any, way: str) -> None:
+    audio = signals.noise(11, -30)
+    raw = audio.tobytes() if encoding == "pcm16" else signals.g711(audio, encoding)
+    (tmp_path / "in.raw").write_bytes(raw)
+    result = recorder(
+        "record",
+        "-" if way == "stdin" else "in.raw",
+        *("--rate", "8000", "--encoding", encoding, *OFF, "-o", "o.wav"),
+        folder=tmp_path,
+        stdin=raw if way == "stdin" else b"",
+    )
+    assert result.status == 0, result.err
+    expected = audio if encoding == "pcm16" else signals.through_g711(audio, encoding)
+    assert np.array_equal(read(tmp_path / "o.wav"), expected)
+
+
+def test_a_wav_on_standard_input_and_float_samples(tmp_path: Path) -> None:
+    audio = signals.noise(2, -12)
+    soundfile.write(tmp_path / "f.wav", audio / 16384, 8000, subtype="FLOAT")
+    result = recorder(
+        "record", "-", *OFF, "-o", "o.wav", folder=tmp_path, stdin=(tmp_path / "f.wav").read_bytes()
+    )
+    assert result.status == 0, result.err
+    assert np.array_equal(read(tmp_path / "o.wav"), np.clip(2 * audio.astype(int), -32768, 32767))
+
+
+def test_every_option_reaches_the_recording(tmp_path: Path) -> None:
+    audio = np.concatenate([signals.silence(1), signals.tone(3, -50), signals.silence(3)])
+    source = write(tmp_path / "a.wav", audio)
+    result = recorder(
+        *("record", source, "--direction", "speak", "--beep", "--input-sensitivity", "55"),
+        *("--initial-timeout", "2", "--end-silence-timeout", "1.5", "--terminators", "12"),
+        *("--max-length", "60", "--control-id", "mine", "--format", "mp3", "--stereo"),
+        *("--directory", "there"),
+        folder=tmp_path,
+    )
+    params = result.event["params"]
+    assert result.status == 0
+    assert params["control_id"] == "mine"
+    assert params["record"]["reason"] == "end_silence"
+    assert params["record"]["audio"] == {"format": "mp3", "direction": "speak", "stereo": True}
+    assert params["duration"] == pytest.approx(4 - 0.25 + 1.5, abs=0.021)
+    (path,) = (tmp_path / "there").iterdir()
+    assert path.suffix == ".mp3"
+    assert (
+        recorder(
+            "record", source, "--max-length", "0.5", "--initial-timeout", "0", folder=tmp_path
+        ).event["params"]["duration"]
+        == 0.5
+    )
+
+
+def test_the_format_follows_the_output(tmp_path: Path) -> None:
+    result = recorder("record", VOICEMAIL, "-o", "a.mp3", folder=tmp_path)
+    assert result.event["params"]["record"]["format"] == "mp3"
+    assert (tmp_path / "a.mp3").read_bytes()[:2] == b"\xff\xe3"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"),
+    [
+        (["record"], 2, "Missing argument"),
+        (["record", "nothing.wav"], 2, "there is no file nothing.wav"),
+        (["record", "a.wav", "a.wav", "a.wav"], 2, "3 inputs"),
+        (["record", "a.wav", "--direction", "in"], 2, "speak, listen, both"),
+        (["record", "a.wav", "--format", "ogg"], 2, "wav, mp3"),
+        (["record", "a.wav", "--format", "wav", "-o", "x.mp3"], 2, "does not fit"),
+        (["record", "a.wav", "--terminators", "x"], 2, "terminators is 'x'"),
+        (["record", "a.wav", "--initial-timeout", "-1"], 2, "initial_timeout is -1"),
+        (["record", "a.wav", "--max-length", "soon"], 2, "not a valid float"),
+        (["record", "a.wav", "--input-sensitivity", "101"], 2, "0 to 100"),
+        (["record", "a.wav", "--control-id", ""], 2, "control_id"),
+        (["record", "a.wav", "--encoding", "pcmu"], 2, "--rate"),
+        (["record", "a.wav", "-o", "x.wav", "--directory", "d"], 2, "exclude each other"),
+        (["record", "a.wav", "b16.wav"], 2, "both legs have one rate"),
+        (["record", "a.wav", "stereo.wav"], 2, "not mono"),
+        (["record", "three.wav"], 2, "3 channels"),
+        (["record", "odd.wav"], 2, "sample_rate is 11025"),
+        (["record", "-", "-"], 2, "only once"),
+        (["record", "a.wav", "--rate", "7"], 2, "sample_rate is 7"),
+        (["record", "a.wav", "-o", "a.wav"], 1, "File exists"),
+        (["record", "a.wav", "-o", "no/where.wav"], 1, "No such file"),
+        (["record", "junk.wav"], 1, "cannot read junk.wav"),
+        (["record", "odd.raw", "--rate", "8000"], 1, "mid-sample"),
+        (["detect", "junk.wav"], 1, "cannot read junk.wav"),
+        (["detect", "a.wav", "--input-sensitivity", "-3"], 2, "0 to 100"),
+        (["recrod"], 2, "recrod"),
+    ],
+)
+def test_wrong_use(tmp_path: Path, arguments: list[str], status: int, says: str) -> None:
+    audio = signals.noise(0.1, -20)
+    write(tmp_path / "a.wav", audio)
+    write(tmp_path / "b16.wav", audio, 16000)
+    write(tmp_path / "odd.wav", audio, 11025)
+    write(tmp_path / "stereo.wav", np.stack([audio] * 2, axis=1))
+    write(tmp_path / "three.wav", np.stack([audio] * 3, axis=1))
+    (tmp_path / "junk.wav").write_bytes(b"not a sound")
+    (tmp_path / "odd.raw").write_bytes(bytes(16001))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    result = recorder(*arguments, folder=tmp_path)
+    assert (result.status, result.out) == (status, ""), result.err
+    assert says in result.err
+    assert "Traceback" not in result.err
+    for name, content in before.items():
+        assert (tmp_path / name).read_bytes() == content
+
+
+def test_detect_for_programs(tmp_path: Path) -> None:
+    audio = read(VOICEMAIL)
+    both = write(tmp_path / "both.wav", np.stack([audio, signals.silence(len(audio) / 8000)], 1))
+    found = json.loads(recorder("detect", "--json", both, folder=tmp_path).out)
+    assert (found["sample_rate"], found["input_sensitivity"]) == (8000, 44)
+    assert found["duration"] == len(audio) / 8000
+    expected = detect(audio, 8000)
+    speak, listen = found["legs"]["speak"], found["legs"]["listen"]
+    assert [(d["digit"], d["start"]) for d in speak["digits"]] == [
+        (d.digit, d.start / 8000) for d in expected.digits
+    ]
+    assert [v["end"] for v in speak["voice"]] == [v.end / 8000 for v in expected.voice]
+    assert speak["suggested_input_sensitivity"] == expected.suggested_input_sensitivity
+    assert listen == {
+        "digits": [],
+        "voice": [],
+        "speech_level": None,
+        "noise_floor": None,
+        "suggested_input_sensitivity": None,
+    }
+
+
+def test_detect_for_people(tmp_path: Path) -> None:
+    result = recorder("detect", VOICEMAIL, folder=tmp_path)
+    assert result.status == 0
+    for part in ("speak leg", "digit #", "voice", "speech level", "noise floor", "dBFS"):
+        assert part in result.out
+    assert "listen leg" not in result.out
+    sensitive = recorder("detect", VOICEMAIL, "--input-sensitivity", "20", folder=tmp_path)
+    assert sensitive.out.count("voice") < result.out.count("voice")
+
+
+def test_a_failing_disk_exits_with_1_and_keeps_what_there_is(tmp_path: Path) -> None:
+    source = write(tmp_path / "long.wav", signals.noise(60, -20))
+    script = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        "from recorder.cli import main\n"
+        f"main(['record', {str(source)!r}, '-o', 'out.wav', '--terminators', ''])\n"
+    )
+    pytest.importorskip("resource")
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert done.returncode == 1
+    event = json.loads(done.stdout)
+    assert event["params"]["state"] == "error"
+    assert event["params"]["record"]["error"]
+    assert b"error" in done.stderr
+    assert event["params"]["size"] > 200_000
