@@ -26,15 +26,15 @@
 /* Levels. 0 dBm0 is 3.14 dB below full scale (G.711, mu-law). */
 #define OVERLOAD_DBM0 3.14
 #define MIN_LEVEL_DBM0 (-43.0) /* of each tone; Q.24 asks -29 dBm and gives no floor */
-#define QUIET_SHARE 0.5f        /* of the weakest tone's amplitude: no tone is below */
+#define QUIET_SHARE 0.5f       /* of the weakest tone's amplitude: no tone is below */
 
 /* The cheap look. Low, so that a tone under speech or half in the block passes. */
-#define HIT_SHARE 0.12          /* of the block's power in the two winners */
-#define HIT_LEVEL 0.2           /* of the weakest tone's power */
-#define HIT_LOW_OVER_HIGH 32.0  /* 15 dB */
-#define HIT_HIGH_OVER_LOW 12.0  /* 10.8 dB */
-#define HIT_OVER_RUNNER_UP 2.0  /* 3 dB over the next bin of the group */
-#define HIT_LOW_HZ 30.0         /* from nominal */
+#define HIT_SHARE 0.12         /* of the block's power in the two winners */
+#define HIT_LEVEL 0.2          /* of the weakest tone's power */
+#define HIT_LOW_OVER_HIGH 32.0 /* 15 dB */
+#define HIT_HIGH_OVER_LOW 12.0 /* 10.8 dB */
+#define HIT_OVER_RUNNER_UP 2.0 /* 3 dB over the next bin of the group */
+#define HIT_LOW_HZ 30.0        /* from nominal */
 #define HIT_HIGH_HZ 40.0
 
 /* The limits. Q.24 table 1: accept within 1.5 %, reject beyond 3.5 %; accept 40 ms,
@@ -163,9 +163,7 @@ static inline four multiply_add_each(four sum, const float a[4], const float b[4
   return sum;
 }
 
-static float total(four sum) {
-  return (sum.lane[0] + sum.lane[2]) + (sum.lane[1] + sum.lane[3]);
-}
+static float total(four sum) { return (sum.lane[0] + sum.lane[2]) + (sum.lane[1] + sum.lane[3]); }
 
 static float mean_square(const float *x, size_t n) {
   four sum = {{0}};
@@ -449,7 +447,8 @@ static tone_quality judge_tone(const float *re, const float *im, int64_t first, 
 
 /* Where a tone, against its level, crosses half going outwards from step `from`; a
  * negative value when memory does not reach so far. */
-static double own_crossing(const float *amplitude, float reference, int n, int from, int direction) {
+static double own_crossing(const float *amplitude, float reference, int n, int from,
+                           int direction) {
   int i = from;
   while (i >= 0 && i < n && amplitude[i] >= ON * reference)
     i += direction;
@@ -533,10 +532,10 @@ static int is_digit(const rec_dtmf *self, const rec_dtmf_tracker *tracker, const
     return 0;
   double low_omega = self->frequency[tracker->low];
   double high_omega = self->frequency[4 + tracker->high];
-  tone_quality low = judge_tone(tracker->low_re, tracker->low_im, tracker->first, e,
-                                self->step * low_omega);
-  tone_quality high = judge_tone(tracker->high_re, tracker->high_im, tracker->first, e,
-                                 self->step * high_omega);
+  tone_quality low =
+      judge_tone(tracker->low_re, tracker->low_im, tracker->first, e, self->step * low_omega);
+  tone_quality high =
+      judge_tone(tracker->high_re, tracker->high_im, tracker->first, e, self->step * high_omega);
   if (fabs(low.deviation) > MAX_LOW_DEVIATION || fabs(high.deviation) > MAX_HIGH_DEVIATION ||
       low.purity < MIN_PURITY_DB || high.purity < MIN_PURITY_DB)
     return 0;

@@ -47,7 +47,7 @@ void rec_highpass_init(rec_highpass *self, uint32_t rate) {
   self->c8 = (float)(e4 * e4);
 
   const double zeros[3] = {norm, -2.0 * norm, norm};
-  const double first[3] = {1.0, -a1, a2};              /* D(-z) */
+  const double first[3] = {1.0, -a1, a2}; /* D(-z) */
   const double second[5] = {1.0, 0.0, -e2, 0.0, e4};
   double ahead[7], taps[TAPS];
   multiply(first, 3, second, 5, ahead);

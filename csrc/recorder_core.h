@@ -79,8 +79,8 @@ int rec_voice_init(rec_voice *self, uint32_t rate, double input_sensitivity);
 /* Reports what became known to `edges` (room: rec_edges_bound) and returns how
  * many. `levels`, unless NULL, receives one level in dBFS per 20 ms frame that
  * n samples complete (at most n / frame + 1); digital silence is -INFINITY. */
-size_t rec_voice_process(rec_voice *self, const int16_t *pcm, size_t n,
-                         rec_edge *edges, float *levels);
+size_t rec_voice_process(rec_voice *self, const int16_t *pcm, size_t n, rec_edge *edges,
+                         float *levels);
 
 /* The end of the samples: closes a stretch that is still open. A last frame
  * that is not whole is not judged. */
@@ -92,9 +92,9 @@ int64_t rec_voice_known(const rec_voice *self);
 /* ---- decimation to the inner rate of the digit decoder ---------------- */
 
 enum {
-  REC_DECIMATE_MAX = 6,        /* 48 kHz to 8 kHz */
-  REC_DECIMATE_TAPS_MAX = 48,  /* 8 per factor */
-  REC_DECIMATE_OUT_MAX = 176,  /* one block of the digit decoder */
+  REC_DECIMATE_MAX = 6,       /* 48 kHz to 8 kHz */
+  REC_DECIMATE_TAPS_MAX = 48, /* 8 per factor */
+  REC_DECIMATE_OUT_MAX = 176, /* one block of the digit decoder */
   REC_DECIMATE_IN_MAX = 960
 };
 
@@ -109,8 +109,7 @@ void rec_decimator_init(rec_decimator *self, uint32_t factor);
 
 /* n_out * factor samples in, n_out samples out; n_out <= REC_DECIMATE_OUT_MAX
  * and n_out * factor <= REC_DECIMATE_IN_MAX. */
-void rec_decimator_process(rec_decimator *self, const int16_t *pcm, size_t n_out,
-                           float *out);
+void rec_decimator_process(rec_decimator *self, const int16_t *pcm, size_t n_out, float *out);
 
 /* ---- what two tones leave over ------------------------------------------ */
 
@@ -123,8 +122,8 @@ typedef struct {
 
 /* Fits tones of the given angular frequencies, in radians per sample, to the first
  * n samples, 512 at most. */
-void rec_residual_measure(const float *x, int n, double rate, double low_omega,
-                          double high_omega, rec_residual *out);
+void rec_residual_measure(const float *x, int n, double rate, double low_omega, double high_omega,
+                          rec_residual *out);
 
 /* ---- DTMF -------------------------------------------------------------- */
 
@@ -141,12 +140,12 @@ enum {
  * step, in rings of REC_DTMF_MEMORY. */
 typedef struct {
   int live, confirmed;
-  int low, high;      /* index of the tone in its group, 0 to 3 */
-  int64_t first;      /* first step held */
-  int64_t next;       /* step to measure next */
-  int64_t last_hit;   /* the newest block that heard it, as its last step */
-  int64_t last_on;    /* once confirmed: the newest step at which it was on */
-  double onset;       /* once confirmed: its first moment, in steps */
+  int low, high;           /* index of the tone in its group, 0 to 3 */
+  int64_t first;           /* first step held */
+  int64_t next;            /* step to measure next */
+  int64_t last_hit;        /* the newest block that heard it, as its last step */
+  int64_t last_on;         /* once confirmed: the newest step at which it was on */
+  double onset;            /* once confirmed: its first moment, in steps */
   float low_ref, high_ref; /* the tones' amplitudes */
   float low_re[REC_DTMF_MEMORY], low_im[REC_DTMF_MEMORY];
   float high_re[REC_DTMF_MEMORY], high_im[REC_DTMF_MEMORY];
@@ -159,7 +158,7 @@ typedef struct {
   int64_t quiet_until; /* end of the last block too quiet for any tone */
   double inner_rate, step_ms;
   float weakest_amplitude; /* of each tone */
-  double frequency[8]; /* 697 .. 1633 Hz */
+  double frequency[8];     /* 697 .. 1633 Hz */
   float block_cos[REC_DTMF_BLOCK_MAX / 2][8], block_sin[REC_DTMF_BLOCK_MAX / 2][8];
   float window_cos[8][REC_DTMF_WINDOW_MAX], window_sin[8][REC_DTMF_WINDOW_MAX];
   float window_sum;

@@ -70,8 +70,8 @@ static size_t judge_frame(rec_voice *self, int above, rec_edge *edges) {
   return count;
 }
 
-size_t rec_voice_process(rec_voice *self, const int16_t *pcm, size_t n,
-                         rec_edge *edges, float *levels) {
+size_t rec_voice_process(rec_voice *self, const int16_t *pcm, size_t n, rec_edge *edges,
+                         float *levels) {
   size_t count = 0;
   while (n > 0) {
     const int16_t *frame = pcm;
@@ -93,9 +93,8 @@ size_t rec_voice_process(rec_voice *self, const int16_t *pcm, size_t n,
     double power = rec_highpass_power(&self->highpass, frame, self->frame);
     int silent = all_equal(frame, self->frame);
     if (levels)
-      *levels++ = silent || power <= 0.0
-                      ? -INFINITY
-                      : (float)(10.0 * log10(power / (FULL_SCALE * FULL_SCALE)));
+      *levels++ = silent || power <= 0.0 ? -INFINITY
+                                         : (float)(10.0 * log10(power / (FULL_SCALE * FULL_SCALE)));
     count += judge_frame(self, !silent && power >= self->gate_power, edges + count);
   }
   return count;
