@@ -378,6 +378,17 @@ def test_the_beep_when_only_speak_is_fed_and_in_any_form(call: Call) -> None:
     assert call.feed(speak=bytes(320)) is None
 
 
+def test_the_beep_comes_whole_whichever_leg_was_ahead(call: Call) -> None:
+    call.feed(speak=bytes(2 * 1000))
+    call.record({**NO_LIMITS, "beep": True})
+    returned = [
+        call.feed(speak=signals.silence(0.02), listen=signals.silence(0.02)) for _ in range(20)
+    ]
+    beep = np.flatnonzero(np.concatenate([np.asarray(frame) for frame in returned]))
+    assert beep[0] < 10
+    assert 1900 < beep[-1] < 2000
+
+
 def test_without_a_beep_the_listen_frame_comes_back_as_it_is(call: Call) -> None:
     call.record(NO_LIMITS)
     frame = bytearray(320)

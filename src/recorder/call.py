@@ -135,11 +135,11 @@ class Call:
                 )
             if self._ended:
                 raise CallEndedError(f"call {self.call_id!r} was hung up: it takes no audio")
+            if said and heard and self._timeline.speak != self._timeline.listen:
+                self._align()
             returned = listen
             if self._beeps:
                 returned = self._as_heard(said, heard, speak, listen, encoding)
-            if said and heard and self._timeline.speak != self._timeline.listen:
-                self._align()
             if len(said or heard or b"") <= self._longest_piece:
                 self._take(said, heard)
             else:
@@ -273,9 +273,10 @@ class Call:
             sounding = self._digits.sounding(key)
             if self._presses.told(key, now, now):
                 for running in self._running:
-                    if running.capture.press(key, now if sounding is None else sounding):
-                        # The press is known now; there is nothing to wait for.
-                        running.capture.recording.judge(now)
+                    recording = running.capture.recording
+                    counts = running.capture.press(key, now if sounding is None else sounding)
+                    if counts and not recording.paused:
+                        recording.judge(now)  # the press is known: there is nothing to wait for
                 self._settle()
         self._deliver()
 
