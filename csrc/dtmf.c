@@ -593,10 +593,9 @@ static size_t tracker_judge(rec_dtmf *self, rec_dtmf_tracker *tracker, int64_t b
     tracker->confirmed = 1;
     tracker->low_ref = e.low_ref;
     tracker->high_ref = e.high_ref;
-    tracker->onset = (double)tracker->first + e.start;
+    tracker->onset = onset_position(self, (double)tracker->first + e.start);
     tracker->last_on = tracker->first + (int64_t)e.end;
-    edges[0] = (rec_edge){onset_position(self, tracker->onset), REC_DIGIT_START,
-                          KEYPAD[digit_of(tracker)]};
+    edges[0] = (rec_edge){tracker->onset, REC_DIGIT_START, KEYPAD[digit_of(tracker)]};
     return 1 + tracker_follow(self, tracker, tracker->last_on, edges + 1);
   }
   if ((double)(STEPS_PER_BLOCK * (block + 1) - tracker->last_hit) * self->step_ms > FORGET_MS)
@@ -696,7 +695,7 @@ int64_t rec_dtmf_sounding(const rec_dtmf *self, int digit) {
     if (!tracker->live || KEYPAD[digit_of(tracker)] != digit)
       continue;
     if (tracker->confirmed)
-      return onset_position(self, tracker->onset);
+      return tracker->onset;
     if (envelope_of(self, tracker, &e))
       return onset_position(self, (double)tracker->first + e.start);
   }

@@ -61,14 +61,14 @@ double rec_highpass_power(rec_highpass *self, const int16_t *pcm, size_t n) {
   if (n == 0)
     return 0.0;
   if (!self->primed) {
-    /* As if the first sample had been there for ever: a DC offset is no step. */
-    for (int i = 0; i < HISTORY; i++)
-      self->x[i] = pcm[0];
+    /* As if the first sample had been there for ever: a DC offset is no step. Taken off as an
+     * integer, it costs no precision either. */
+    self->offset = pcm[0];
     self->primed = 1;
   }
   memcpy(x, self->x, sizeof self->x);
   for (size_t i = 0; i < n; i++)
-    x[HISTORY + i] = pcm[i];
+    x[HISTORY + i] = (float)(pcm[i] - self->offset);
   memcpy(self->x, x + n, sizeof self->x);
 
   const float t0 = self->taps[0], t1 = self->taps[1], t2 = self->taps[2];

@@ -7,7 +7,7 @@
  * wanted, with any number of samples at a time. Nothing here allocates, keeps
  * a global or does input and output. What comes out depends on the samples
  * alone, never on how they were cut into calls. Positions count samples from
- * the first one processed.
+ * the first one processed. An object whose init was refused must not be used.
  */
 #ifndef RECORDER_CORE_H
 #define RECORDER_CORE_H
@@ -30,7 +30,7 @@ typedef struct {
   int32_t digit;    /* ASCII, for the two digit kinds; 0 otherwise */
 } rec_edge;
 
-/* How many edges one call of a process function with n samples can report. */
+/* How many edges one call at a supported rate of a process function with n samples can report. */
 size_t rec_edges_bound(uint32_t rate, size_t n);
 
 /* 8000, 16000, 24000, 32000, 44100 or 48000 Hz: 1, anything else: 0. */
@@ -47,6 +47,7 @@ typedef struct {
   float taps[REC_HIGHPASS_TAPS];
   float c4, c8;
   float x[REC_HIGHPASS_TAPS - 1]; /* the last inputs, oldest first */
+  int32_t offset;                 /* taken off all inputs: the first one */
   float newer[4], older[4];       /* the last eight outputs, oldest first in each */
   int primed;
 } rec_highpass;
@@ -145,7 +146,7 @@ typedef struct {
   int64_t next;            /* step to measure next */
   int64_t last_hit;        /* the newest block that heard it, as its last step */
   int64_t last_on;         /* once confirmed: the newest step at which it was on */
-  double onset;            /* once confirmed: its first moment, in steps */
+  int64_t onset;           /* once confirmed: the position reported */
   float low_ref, high_ref; /* the tones' amplitudes */
   float low_re[REC_DTMF_MEMORY], low_im[REC_DTMF_MEMORY];
   float high_re[REC_DTMF_MEMORY], high_im[REC_DTMF_MEMORY];
@@ -183,7 +184,8 @@ size_t rec_dtmf_finish(rec_dtmf *self, rec_edge *edges);
 /* No start of a digit before this position will be reported any more. */
 int64_t rec_dtmf_known(const rec_dtmf *self);
 
-/* Where a tone of this digit that sounds now, sure or not yet, began; -1: none. */
+/* Where a tone of this digit that sounds now, sure or not yet, began; -1: none.
+ * A tone counts until its end is sure, too: about 50 ms, in noise up to 100 ms. */
 int64_t rec_dtmf_sounding(const rec_dtmf *self, int digit);
 
 /* ---- G.711 ------------------------------------------------------------- */

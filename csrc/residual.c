@@ -80,8 +80,11 @@ void rec_residual_measure(const float *x, int n, double rate, double low_omega, 
                           rec_residual *out) {
   float rest[FFT_SIZE], window[FFT_SIZE], re[FFT_SIZE] = {0}, im[FFT_SIZE] = {0};
   float window_sum = 0.0f, window_power = 0.0f, mean = 0.0f;
+  memset(out, 0, sizeof *out);
   if (n > FFT_SIZE)
     n = FFT_SIZE;
+  if (n <= 0)
+    return;
   for (int i = 0; i < n; i++) {
     window[i] = (float)(0.5 - 0.5 * cos(2.0 * PI * (i + 0.5) / n));
     window_sum += window[i];
@@ -101,7 +104,6 @@ void rec_residual_measure(const float *x, int n, double rate, double low_omega, 
   for (int i = 0; i < n; i++)
     re[i] = window[i] * rest[i];
   fft(re, im);
-  memset(out->bands, 0, sizeof out->bands);
   for (int k = 1; k < FFT_SIZE / 2; k++) {
     const double hz = k * rate / FFT_SIZE;
     const int band = (hz >= BAND_LIMIT_1_HZ) + (hz >= BAND_LIMIT_2_HZ) + (hz >= BAND_LIMIT_3_HZ);
