@@ -20,15 +20,19 @@ ffibuilder.cdef(
     #define REC_VOICE_END ...
     #define REC_DIGIT_START ...
     #define REC_DIGIT_END ...
+    #define REC_VOICE_REVISED ...
 
-    typedef struct { int64_t position; int32_t kind; int32_t digit; } rec_edge;
+    typedef struct { int64_t position, known; int32_t kind, detail; } rec_edge;
     typedef struct { ...; } rec_voice;
     typedef struct { ...; } rec_dtmf;
 
     size_t rec_edges_bound(uint32_t rate, size_t n);
     uint32_t rec_level_frame(uint32_t rate);
 
-    int rec_voice_init(rec_voice *self, uint32_t rate, double input_sensitivity);
+    typedef struct {
+        double input_sensitivity; int noise_tracking, voice_only, quiet_blocks;
+    } rec_voice_options;
+    int rec_voice_init(rec_voice *self, uint32_t rate, const rec_voice_options *options);
     size_t rec_voice_process(rec_voice *self, const int16_t *pcm, size_t n, rec_edge *edges,
                              float *levels);
     size_t rec_voice_finish(rec_voice *self, rec_edge *edges);

@@ -575,7 +575,7 @@ static size_t tracker_follow(rec_dtmf *self, rec_dtmf_tracker *tracker, int64_t 
       double end = (double)tracker->last_on + crossing(on, 0);
       tracker->live = 0;
       self->last_end[digit_of(tracker)] = end;
-      edges[0] = (rec_edge){position_of(self, end), REC_DIGIT_END, KEYPAD[digit_of(tracker)]};
+      edges[0] = (rec_edge){position_of(self, end), 0, REC_DIGIT_END, KEYPAD[digit_of(tracker)]};
       return 1;
     }
   }
@@ -595,7 +595,7 @@ static size_t tracker_judge(rec_dtmf *self, rec_dtmf_tracker *tracker, int64_t b
     tracker->high_ref = e.high_ref;
     tracker->onset = onset_position(self, (double)tracker->first + e.start);
     tracker->last_on = tracker->first + (int64_t)e.end;
-    edges[0] = (rec_edge){tracker->onset, REC_DIGIT_START, KEYPAD[digit_of(tracker)]};
+    edges[0] = (rec_edge){tracker->onset, 0, REC_DIGIT_START, KEYPAD[digit_of(tracker)]};
     return 1 + tracker_follow(self, tracker, tracker->last_on, edges + 1);
   }
   if ((double)(STEPS_PER_BLOCK * (block + 1) - tracker->last_hit) * self->step_ms > FORGET_MS)

@@ -56,8 +56,8 @@ void rec_highpass_init(rec_highpass *self, uint32_t rate) {
     self->taps[i] = (float)taps[i];
 }
 
-double rec_highpass_power(rec_highpass *self, const int16_t *pcm, size_t n) {
-  float x[HISTORY + REC_LEVEL_FRAME_MAX], u[REC_LEVEL_FRAME_MAX];
+double rec_highpass_process(rec_highpass *self, const int16_t *pcm, size_t n, float *y) {
+  float x[HISTORY + REC_LEVEL_FRAME_MAX];
   if (n == 0)
     return 0.0;
   if (!self->primed) {
@@ -75,7 +75,7 @@ double rec_highpass_power(rec_highpass *self, const int16_t *pcm, size_t n) {
   const float t3 = self->taps[3], t4 = self->taps[4], t5 = self->taps[5];
   const float t6 = self->taps[6], t7 = self->taps[7], t8 = self->taps[8];
   for (size_t i = 0; i < n; i++)
-    u[i] = ((t0 * x[i + 8] + t1 * x[i + 7]) + (t2 * x[i + 6] + t3 * x[i + 5])) +
+    y[i] = ((t0 * x[i + 8] + t1 * x[i + 7]) + (t2 * x[i + 6] + t3 * x[i + 5])) +
            ((t4 * x[i + 4] + t5 * x[i + 3]) + (t6 * x[i + 2] + t7 * x[i + 1])) + t8 * x[i];
 
   /* The last eight outputs, oldest first in each. */
@@ -86,20 +86,22 @@ double rec_highpass_power(rec_highpass *self, const int16_t *pcm, size_t n) {
   size_t whole = n - n % LANES;
   for (size_t i = 0; i < whole; i += LANES)
     for (size_t lane = 0; lane < LANES; lane++) {
-      float y = (u[i + lane] - c8 * older[lane]) - c4 * newer[lane];
+      const float out = (y[i + lane] - c8 * older[lane]) - c4 * newer[lane];
       older[lane] = newer[lane];
-      newer[lane] = y;
-      squares[lane] += y * y;
+      newer[lane] = out;
+      y[i + lane] = out;
+      squares[lane] += out * out;
     }
   double sum = ((double)squares[0] + squares[1]) + ((double)squares[2] + squares[3]);
   for (size_t i = whole; i < n; i++) {
     /* Fewer than a round: move all along by one, oldest first. */
-    float y = (u[i] - c8 * older[0]) - c4 * newer[0];
+    const float out = (y[i] - c8 * older[0]) - c4 * newer[0];
     memmove(older, older + 1, (LANES - 1) * sizeof *older);
     older[LANES - 1] = newer[0];
     memmove(newer, newer + 1, (LANES - 1) * sizeof *newer);
-    newer[LANES - 1] = y;
-    sum += (double)y * y;
+    newer[LANES - 1] = out;
+    y[i] = out;
+    sum += (double)out * out;
   }
   for (int lane = 0; lane < LANES; lane++) {
     self->newer[lane] = fabsf(newer[lane]) < TINY ? 0.0f : newer[lane];

@@ -19,8 +19,8 @@ int rec_rate_supported(uint32_t rate) {
 uint32_t rec_level_frame(uint32_t rate) { return rate / 50; }
 
 size_t rec_edges_bound(uint32_t rate, size_t n) {
-  /* The busiest object is the digit decoder: its block is a little under 20 ms
-   * at 44.1 kHz, and at a block's end each tracker may report a start and an end. */
-  size_t block = rate / 50 - rate / 2000;
-  return 2 * (size_t)REC_DTMF_TRACKERS * (n / block + 2);
+  /* The busiest object is the voice detector: every 100 ms it may tell anew all that
+   * is in its look-back, an edge per frame at most, besides the newest frames' own. */
+  size_t block = rate / 10;
+  return (n / block + 2) * (REC_VOICE_LOOK_BACK + 10);
 }

@@ -21,13 +21,17 @@ enum rec_edge_kind {
   REC_VOICE_START = 1, /* the first sample of a stretch of input */
   REC_VOICE_END = 2,   /* the sample after its last */
   REC_DIGIT_START = 3, /* the first sample of a DTMF tone, told once it is sure */
-  REC_DIGIT_END = 4    /* the sample after its last */
+  REC_DIGIT_END = 4,   /* the sample after its last */
+  /* What began at this position or later is withdrawn; the next `detail` edges take
+   * its place, as of `known`. */
+  REC_VOICE_REVISED = 5
 };
 
 typedef struct {
   int64_t position; /* in samples */
+  int64_t known;    /* of a revision: rec_voice_known() as of then; 0 otherwise */
   int32_t kind;     /* enum rec_edge_kind */
-  int32_t digit;    /* ASCII, for the two digit kinds; 0 otherwise */
+  int32_t detail;   /* ASCII of a digit; of a revision: how many edges; 0 otherwise */
 } rec_edge;
 
 /* How many edges one call at a supported rate of a process function with n samples can report. */
@@ -54,28 +58,72 @@ typedef struct {
 
 void rec_highpass_init(rec_highpass *self, uint32_t rate);
 
-/* Mean square, in int16 units, of n <= REC_LEVEL_FRAME_MAX samples after the
- * filter. */
-double rec_highpass_power(rec_highpass *self, const int16_t *pcm, size_t n);
+/* Filters n <= REC_LEVEL_FRAME_MAX samples into y; returns their mean square, in
+ * int16 units. */
+double rec_highpass_process(rec_highpass *self, const int16_t *pcm, size_t n, float *y);
 
 /* ---- voice: is there input? ------------------------------------------- */
 
+enum {
+  REC_VOICE_LOOK_BACK = 200, /* frames that may be judged again: 4 s */
+  REC_VOICE_MEMORY = 205,    /* frames that are remembered */
+  REC_VOICE_BLOCKS = 30,     /* blocks of 100 ms that the background is learnt from */
+  REC_VOICE_SLOW = 80        /* samples at 2 kHz that a pitch is looked for in */
+};
+
+typedef struct {
+  float power, smooth; /* mean square: of the frame, and of the last five */
+  uint8_t flags;
+} rec_voice_frame;
+
+typedef struct {
+  float power;
+  uint8_t flags;
+} rec_voice_block;
+
+/* Three frames of five, and evidence. */
+typedef struct {
+  int64_t start;       /* of the stretch, while active */
+  int64_t last_end;    /* end of the newest stretch's last frame of input */
+  int64_t burst_start; /* stretches with short holes make a burst */
+  uint32_t window;     /* the last five frames, newest in bit 0: input? */
+  int active;
+  int in_burst, hole, burst_frames, evident, burst_told;
+  int told, heard; /* this stretch, or any, was reported */
+} rec_voice_rule;
+
 typedef struct {
   rec_highpass highpass;
-  double gate_power;
-  int64_t position;       /* end of the last whole frame */
-  int64_t last_above_end; /* end of the last frame above the gate while active */
-  uint32_t frame;
-  uint32_t filled;
-  uint32_t window; /* the last five frames, newest in bit 0: above the gate? */
-  int active;
+  double gate_power, low_power, cap_power;
+  int64_t position;    /* end of the last whole frame */
+  int64_t frame_count; /* whole frames so far */
+  uint32_t rate, frame, filled;
+  int tracking, voice_only, quiet_blocks;
+  rec_voice_rule rule;    /* as of the newest frame */
+  rec_voice_rule settled; /* as of the newest frame that the look-back has left behind */
+  int quiet, digital;     /* the line: is it quiet, and quiet as in digital silence? */
+  int low_run, zero_run, since_low;
+  float threshold, peak;
+  float tone_power;
+  double tone_hz;
+  int tone_frames;
+  rec_voice_frame frames[REC_VOICE_MEMORY];
+  rec_voice_block blocks[REC_VOICE_BLOCKS];
+  float slow[REC_VOICE_SLOW]; /* 40 ms at 2 kHz */
   int16_t pending[REC_LEVEL_FRAME_MAX];
 } rec_voice;
 
-/* input_sensitivity: 0 to 100, the gate at -input_sensitivity dBFS; at 0
- * nothing passes it, at 100 all but digital silence. Returns 0, or -1 for a
- * rate or sensitivity that is not allowed. */
-int rec_voice_init(rec_voice *self, uint32_t rate, double input_sensitivity);
+typedef struct {
+  /* 0 to 100: the gate is at -input_sensitivity dBFS. At 0 nothing passes it, at 100
+   * all but digital silence. */
+  double input_sensitivity;
+  int noise_tracking; /* steady noise above the gate is learnt, and no input */
+  int voice_only;     /* breaths, knocks and slams are none either */
+  int quiet_blocks;   /* low blocks of 100 ms that make a noisy line quiet; >= 1 */
+} rec_voice_options;
+
+/* Returns 0, or -1 for a rate or sensitivity that is not allowed. */
+int rec_voice_init(rec_voice *self, uint32_t rate, const rec_voice_options *options);
 
 /* Reports what became known to `edges` (room: rec_edges_bound) and returns how
  * many. `levels`, unless NULL, receives one level in dBFS per 20 ms frame that
@@ -87,7 +135,8 @@ size_t rec_voice_process(rec_voice *self, const int16_t *pcm, size_t n, rec_edge
  * that is not whole is not judged. */
 size_t rec_voice_finish(rec_voice *self, rec_edge *edges);
 
-/* No edge with a position before this one will be reported any more. */
+/* No edge with a position before this one will be reported any more, but for what
+ * follows a REC_VOICE_REVISED. */
 int64_t rec_voice_known(const rec_voice *self);
 
 /* ---- decimation to the inner rate of the digit decoder ---------------- */

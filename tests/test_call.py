@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The record API on a live call, plainly and from threads."""
 
+import contextlib
 import logging
 import math
 import threading
@@ -557,7 +558,11 @@ def test_a_bad_frame_raises_and_the_recording_goes_on(
     [
         (OptionError, {"audio": {"formatt": "mp3"}}),
         (OptionError, {"audio": {"max_length": -1}}),
-        (TypeError, {"on_completed": "print"}),
+        (OptionError, {"on_completed": "print"}),
+        (OptionError, {"path": 5}),
+        (OptionError, {"path": "a.mp3"}),
+        (FileError, {"path": ""}),
+        (FileError, {"path": "/"}),
         (FileError, {"path": "no/such/folder/a.wav"}),
         (FileError, {"path": "a\0b.wav"}),
     ],
@@ -584,6 +589,7 @@ def test_a_bad_record_starts_nothing(
         {"max_skew": -1},
         {"max_skew": math.nan},
         {"max_skew": "1"},
+        {"directory": None},
     ],
 )
 def test_bad_calls_are_refused(arguments: dict[str, Any]) -> None:
@@ -594,7 +600,7 @@ def test_bad_calls_are_refused(arguments: dict[str, Any]) -> None:
 def test_other_events_are_refused(call: Call) -> None:
     with pytest.raises(OptionError, match=r"calling\.call\.record"):
         call.on("calling.call.play", print)
-    with pytest.raises(TypeError, match="handler"):
+    with pytest.raises(OptionError, match="handler"):
         call.on("calling.call.record", None)  # type: ignore[arg-type]
 
 
@@ -757,3 +763,141 @@ def test_typed_options_and_the_whole_call_preset(call: Call) -> None:
     assert action.state == "recording"
     call.hangup()
     assert np.array_equal(audio_of(action.result), np.stack([audio, audio], axis=1))
+
+
+# -- what is known when it is stopped --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [{"initial_timeout": 1}, {"end_silence_timeout": 1}])
+def test_stop_takes_nothing_for_silence_that_may_be_voice(
+    call: Call, limit: dict[str, float]
+) -> None:
+    """10 ms before the timeout sound sets in, too short yet to be known as voice."""
+    action = call.record({**NO_LIMITS, **limit})
+    start = signals.noise(0.1, -20) if "end_silence_timeout" in limit else signals.silence(0)
+    audio = np.concatenate([start, signals.silence(0.98), signals.noise(0.05, -20)])
+    call.feed(speak=audio)
+    action.stop()
+    assert result_of(action).record["reason"] == "stopped"
+    assert np.array_equal(audio_of(action.result), audio)
+
+
+def test_a_leg_ahead_adds_nothing_to_the_other_legs_recording(call: Call) -> None:
+    speak_only = call.record({**NO_LIMITS, "terminators": "#"})
+    call.feed(listen=signals.silence(0.5))
+    call.feed(speak=SPEAK[:1000])
+    call.digit("#")
+    assert np.array_equal(audio_of(speak_only.result), SPEAK[:1000])
+
+
+def test_one_press_counts_once_when_the_other_leg_is_ahead(call: Call) -> None:
+    press = np.concatenate([signals.silence(0.1), signals.dtmf("#", 0.1), signals.silence(0.2)])
+    one = call.record({**NO_LIMITS, "terminators": "#"})
+    call.feed(listen=bytes(6400))
+    call.digit("#")
+    assert one.is_done
+    two = call.record({**NO_LIMITS, "terminators": "#"})
+    for at in range(0, len(press), 160):
+        call.feed(speak=press[at : at + 160])
+        call.feed(listen=press[at : at + 160])
+    assert not two.is_done
+
+
+def test_advance_to_the_past_moves_no_leg(call: Call) -> None:
+    action = call.record({**NO_LIMITS, "direction": "both", "stereo": True})
+    call.feed(speak=SPEAK[:1000])
+    call.feed(listen=LISTEN[:500])
+    call.advance(to=np.int64(100))  # type: ignore[arg-type]
+    call.feed(listen=LISTEN[500:1000])
+    action.stop()
+    assert np.array_equal(audio_of(action.result), np.stack([SPEAK[:1000], LISTEN[:1000]], axis=1))
+
+
+def test_a_command_in_a_handler_is_done_when_it_returns(call: Call) -> None:
+    other = call.record(NO_LIMITS)
+    seen = []
+
+    def stop_the_other(_: RecordEvent) -> None:
+        other.stop()
+        seen.append((other.is_done, other.state, other.join(timeout=0).state))
+
+    call.record(NO_LIMITS, on_completed=stop_the_other).stop()
+    assert seen == [(True, "finished", "finished")]
+
+
+def test_coroutine_handlers_without_a_loop_come_in_order(call: Call) -> None:
+    done = threading.Event()
+    seen: list[str] = []
+
+    async def listen(event: RecordEvent) -> None:
+        seen.append(event.state)
+        if len(seen) == 41:
+            done.set()
+
+    call.on("calling.call.record", listen)
+    action = call.record(NO_LIMITS)
+    for _ in range(19):
+        action.pause()
+        action.resume()
+    action.pause()
+    action.stop()
+    assert done.wait(30)
+    assert seen == ["recording", *["paused", "recording"] * 19, "paused", "finished"]
+
+
+def test_a_relative_directory_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    call = Call()
+    action = call.record(NO_LIMITS, path="mine.wav")
+    other = call.record(NO_LIMITS)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    call.feed(speak=SPEAK)
+    call.hangup()
+    assert path_of(action.result) == tmp_path / "mine.wav"
+    assert path_of(other.result).parent == tmp_path / "recordings"
+
+
+@pytest.mark.parametrize("format_", ["wav", "mp3"])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, RuntimeError, OverflowError])
+def test_what_breaks_while_writing_ends_that_recording_only(
+    heard: Heard, monkeypatch: pytest.MonkeyPatch, format_: str, kind: type[BaseException]
+) -> None:
+    call = heard.call
+    good = call.record(NO_LIMITS)
+    bad = call.record({**NO_LIMITS, "format": format_, "direction": "listen"})
+    file = call._running[1].capture.file
+    blocks = iter([None, None, kind("broken")])
+    write = file.write
+
+    def break_once(block: Pcm) -> None:
+        write(block)
+        if (error := next(blocks, None)) is not None:
+            raise error
+
+    monkeypatch.setattr(file, "write", break_once)
+    audio = signals.noise(4, -30)
+    for at in range(0, len(audio), 160):
+        with contextlib.suppress(KeyboardInterrupt):
+            call.feed(speak=audio[at : at + 160], listen=audio[at : at + 160])
+    call.hangup()
+    event = result_of(bad)
+    assert (event.state, event.record["reason"]) == ("error", "error")
+    assert str(file.path) in event.record["error"]
+    kept = audio_of(event)
+    assert event.duration == len(kept) / 8000
+    if format_ == "wav":
+        assert np.array_equal(kept, audio[: len(kept)])
+    assert len(kept) >= 8000
+    assert result_of(good).state == "finished"
+    assert heard.states.count("finished") == 1
+
+
+@pytest.mark.parametrize("name", ["\udcff.wav", "a b.wav"])
+def test_any_file_name_has_a_url(make_call: Callable[..., Call], tmp_path: Path, name: str) -> None:
+    call = make_call(base_url="http://example.org")
+    action = call.record(NO_LIMITS, path=tmp_path / name)
+    action.stop()
+    assert result_of(action).state == "finished"

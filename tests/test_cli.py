@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The `recorder` command."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -158,6 +159,10 @@ def test_the_format_follows_the_output(tmp_path: Path) -> None:
         (["record", "a.wav", "--direction", "in"], 2, "speak, listen, both"),
         (["record", "a.wav", "--format", "ogg"], 2, "wav, mp3"),
         (["record", "a.wav", "--format", "wav", "-o", "x.mp3"], 2, "does not fit"),
+        (["record", "a.wav", "-o", "x.ogg"], 2, "allowed are .wav and .mp3"),
+        (["record", "a.wav", "--rate", "8000"], 2, "no raw PCM"),
+        (["record", "."], 2, "is a folder"),
+        (["record", "-"], 1, "cannot read -"),
         (["record", "a.wav", "--terminators", "x"], 2, "terminators is 'x'"),
         (["record", "a.wav", "--initial-timeout", "-1"], 2, "initial_timeout is -1"),
         (["record", "a.wav", "--max-length", "soon"], 2, "not a valid float"),
@@ -168,9 +173,9 @@ def test_the_format_follows_the_output(tmp_path: Path) -> None:
         (["record", "a.wav", "b16.wav"], 2, "both legs have one rate"),
         (["record", "a.wav", "stereo.wav"], 2, "not mono"),
         (["record", "three.wav"], 2, "3 channels"),
-        (["record", "odd.wav"], 2, "sample_rate is 11025"),
+        (["record", "odd.wav"], 2, "odd.wav has 11025 Hz"),
         (["record", "-", "-"], 2, "only once"),
-        (["record", "a.wav", "--rate", "7"], 2, "sample_rate is 7"),
+        (["record", "even.raw", "--rate", "7"], 2, "sample_rate is 7"),
         (["record", "a.wav", "-o", "a.wav"], 1, "File exists"),
         (["record", "a.wav", "-o", "no/where.wav"], 1, "No such file"),
         (["record", "junk.wav"], 1, "cannot read junk.wav"),
@@ -189,6 +194,7 @@ def test_wrong_use(tmp_path: Path, arguments: list[str], status: int, says: str)
     write(tmp_path / "three.wav", np.stack([audio] * 3, axis=1))
     (tmp_path / "junk.wav").write_bytes(b"not a sound")
     (tmp_path / "odd.raw").write_bytes(bytes(16001))
+    (tmp_path / "even.raw").write_bytes(bytes(16000))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     result = recorder(*arguments, folder=tmp_path)
     assert (result.status, result.out) == (status, ""), result.err
@@ -249,3 +255,35 @@ def test_a_failing_disk_exits_with_1_and_keeps_what_there_is(tmp_path: Path) -> 
     assert event["params"]["record"]["error"]
     assert b"error" in done.stderr
     assert event["params"]["size"] > 200_000
+
+
+@pytest.mark.parametrize("format_", ["wav", "mp3"])
+def test_an_interrupt_keeps_an_exact_prefix(tmp_path: Path, format_: str) -> None:
+    """Standard input that does not end: the signal comes while the recording runs."""
+    signal = pytest.importorskip("signal")
+    audio = signals.noise(20, -30)
+    command = [sys.executable, "-m", "recorder", "record", "-", "--rate", "8000", *OFF]
+    with subprocess.Popen(
+        [*command, "-o", f"o.{format_}"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(audio.tobytes())
+        process.stdin.flush()
+        staged = tmp_path / f".o.{format_}.part"
+        while not staged.exists() or staged.stat().st_size < 10_000:
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(BrokenPipeError):  # it may be through already
+            process.stdin.write(bytes(2 * 8000 * 5))
+        out, err = process.communicate()
+    assert process.returncode == 1, err
+    event = json.loads(out)
+    assert event["params"]["state"] == "finished"
+    kept = read(tmp_path / f"o.{format_}")
+    assert len(kept) == round(event["params"]["duration"] * 8000)
+    if format_ == "wav":
+        assert np.array_equal(kept[: len(audio)], audio[: len(kept)])

@@ -216,17 +216,28 @@ def test_resume_and_terminator(resume_at: int, ends: bool) -> None:
 def test_stop_ends_it_at_once(reason: Reason) -> None:
     recording = machine(initial_timeout=1000)
     state: Literal["finished", "error"] = "error" if reason == "error" else "finished"
-    assert recording.stop(400, reason) == Ending(position=400, state=state, reason=reason)
+    assert recording.stop(400, reason, 400) == Ending(position=400, state=state, reason=reason)
 
 
 def test_stop_after_a_deadline_that_passed_keeps_the_earlier_end() -> None:
     recording = machine(initial_timeout=300)
-    assert recording.stop(400, "stopped").reason == "initial_timeout"
+    assert recording.stop(400, "stopped", 400).reason == "initial_timeout"
+
+
+def test_stop_does_not_guess_what_is_not_known_yet() -> None:
+    recording = machine(initial_timeout=300, max_length=390)
+    assert recording.stop(380, "stopped", 250).reason == "stopped"
+    recording = machine(initial_timeout=300, max_length=390)
+    recording.press("#", 370)
+    assert recording.stop(380, "stopped", 250).reason == "terminator"
+    recording = machine(initial_timeout=300, max_length=390)
+    ending = recording.stop(400, "stopped", 250)
+    assert (ending.position, ending.reason) == (390, "max_length")
 
 
 def test_stop_while_the_beep_plays_is_an_empty_recording() -> None:
     recording = machine(start=2000, initial_timeout=300, max_length=100)
-    assert recording.stop(500, "stopped") == Ending(
+    assert recording.stop(500, "stopped", 500) == Ending(
         position=2000, state="finished", reason="stopped"
     )
     assert recording.length(2000) == 0
@@ -237,7 +248,7 @@ def test_an_end_is_final() -> None:
     recording.judge(100)
     recording.press("#", 50)
     recording.judge(1000)
-    assert recording.stop(2000, "hangup").reason == "max_length"
+    assert recording.stop(2000, "hangup", 2000).reason == "max_length"
 
 
 # -- pause: the timers stand still ----------------------------------------------------------------

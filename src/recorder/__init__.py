@@ -12,7 +12,7 @@ and RecordEvent for what it tells.
 
 from recorder.action import Acknowledgement, RecordAction
 from recorder.call import Call
-from recorder.core import Edge
+from recorder.core import SAMPLE_RATES, Edge
 from recorder.detection import Detection, Detector, Digit, Span, detect
 from recorder.errors import (
     CallEndedError,
@@ -26,6 +26,7 @@ from recorder.events import RecordEvent
 from recorder.options import RecordOptions
 
 __all__ = [
+    "SAMPLE_RATES",
     "Acknowledgement",
     "Call",
     "CallEndedError",

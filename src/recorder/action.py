@@ -7,7 +7,6 @@ import contextlib
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from recorder.delivery import Subscription
 from recorder.errors import OptionError
 from recorder.events import RecordEvent
 from recorder.recording import PAUSE_BEHAVIORS, PauseBehavior
@@ -26,6 +25,8 @@ class Acknowledgement(dict[str, str]):
     awaited, which returns it at once.
     """
 
+    __hash__ = object.__hash__  # type: ignore[assignment]  # asyncio.gather wants one
+
     def __await__(self) -> Generator[Any, None, Self]:
         return self
         yield
@@ -42,13 +43,12 @@ class RecordAction:
         call: "Call",
         control_id: str,
         recording_id: str,
-        on_completed: Subscription | None,
     ) -> None:
         self.call = call
         self.control_id = control_id
         self.recording_id = recording_id
-        self._on_completed = on_completed
         self._final_state: State = "created"  # once the recording has ended
+        self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = set()
         self._done: concurrent.futures.Future[RecordEvent] = concurrent.futures.Future()
 
     def __await__(self) -> Generator[Any, None, Self]:
@@ -105,18 +105,14 @@ class RecordAction:
         TimeoutError when it has not come by then; the recording goes on, and waiting again works.
         """
         loop = asyncio.get_running_loop()
-        woken = loop.create_future()
-
-        def wake() -> None:
-            if not woken.done():
-                woken.set_result(None)
-
-        def wake_from_any_thread(_: object) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop that waited is closed
-                loop.call_soon_threadsafe(wake)
-
-        self._done.add_done_callback(wake_from_any_thread)
-        await asyncio.wait_for(woken, timeout)
+        waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]
+        waiter = (loop, loop.create_future())
+        self._waiters.add(waiter)
+        try:
+            if not self._done.done():  # asked only now: from here on it wakes the waiter
+                await asyncio.wait_for(waiter[1], timeout)
+        finally:
+            self._waiters.discard(waiter)
         return self._done.result()
 
     def join(self, timeout: float | None = None) -> RecordEvent:
@@ -126,7 +122,15 @@ class RecordAction:
         """
         return self._done.result(timeout)
 
-    def _complete(self, event: RecordEvent) -> None:
+    def _finish(self, event: RecordEvent, state: "State") -> None:
+        """The terminal event is there; whoever waits goes on."""
+        self._final_state = state
         self._done.set_result(event)
-        if self._on_completed is not None:
-            self._on_completed.deliver(event)
+        for loop, woken in tuple(self._waiters):
+            with contextlib.suppress(RuntimeError):  # that loop is closed
+                loop.call_soon_threadsafe(_wake, woken)
+
+
+def _wake(woken: "asyncio.Future[None]") -> None:
+    if not woken.done():
+        woken.set_result(None)

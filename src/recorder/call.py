@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """A telephone call whose media this process handles."""
 
+import numbers
 import os
 import threading
 import time
@@ -19,7 +20,7 @@ from recorder.delivery import Handler, Subscription
 from recorder.errors import CallEndedError, ControlIdError, FileError, FrameError, OptionError
 from recorder.events import RECORD_EVENT, RecordEvent
 from recorder.frames import Encoding, Frame, from_pcm, to_pcm
-from recorder.options import RecordOptions, normalise_digits, whole_samples
+from recorder.options import RecordOptions, check_number, normalise_digits, whole_samples
 from recorder.presses import Presses
 from recorder.recording import PauseBehavior, State
 from recorder.timeline import Timeline
@@ -35,13 +36,28 @@ _TWIN_SECONDS: Final = 0.5
 class _Running:
     """A recording that has not ended, with all that its events tell."""
 
-    __slots__ = ("action", "capture", "start_time", "url")
+    __slots__ = ("action", "capture", "on_completed", "start_time", "url")
 
-    def __init__(self, action: RecordAction, capture: Capture, url: str) -> None:
+    def __init__(
+        self, action: RecordAction, capture: Capture, url: str, on_completed: Subscription | None
+    ) -> None:
         self.action = action
         self.capture = capture
         self.url = url
+        self.on_completed = on_completed
         self.start_time: float | None = None
+
+
+def _checked_path(path: str | os.PathLike[str], options: RecordOptions) -> Path:
+    """A path of the user's own, absolute; OptionError when it does not fit the format."""
+    try:
+        target = Path(path).absolute()
+    except TypeError:
+        raise OptionError(f"path is {path!r}: allowed is a path") from None
+    ending = target.suffix.lower().removeprefix(".")
+    if ending in {"wav", "mp3"} and ending != options.format:
+        raise OptionError(f"path is {str(path)!r} and format {options.format}: they do not fit")
+    return target
 
 
 class Call:
@@ -70,16 +86,14 @@ class Call:
         for name, value in (("call_id", call_id), ("node_id", node_id), ("base_url", base_url)):
             if value is not None and not isinstance(value, str):
                 raise OptionError(f"{name} is {value!r}: allowed are a string and None")
-        if (
-            isinstance(max_skew, bool)
-            or not isinstance(max_skew, int | float)
-            or not 0 <= max_skew <= 60
-        ):
-            raise OptionError(f"max_skew is {max_skew!r}: allowed is 0 to 60 seconds")
+        check_number("max_skew", max_skew, 60, "seconds")
+        try:
+            self.directory = Path(directory).absolute()
+        except TypeError:
+            raise OptionError(f"directory is {directory!r}: allowed is a path") from None
         self.sample_rate = sample_rate
         self.call_id = call_id if call_id is not None else str(uuid.uuid4())
         self.node_id = node_id if node_id is not None else str(uuid.uuid4())
-        self.directory = Path(directory)
         self.base_url = base_url
         self._lock = threading.RLock()
         self._timeline = Timeline(whole_samples(max_skew, sample_rate))
@@ -94,7 +108,7 @@ class Call:
         self._beeps: list[Beep] = []
         self._listeners: list[Subscription] = []
         self._ended = False
-        self._outbox: deque[tuple[RecordEvent, RecordAction, bool]] = deque()
+        self._outbox: deque[tuple[RecordEvent, list[Subscription]]] = deque()
         self._delivering = False
 
     # -- audio -----------------------------------------------------------------------------
@@ -136,7 +150,7 @@ class Call:
             if self._ended:
                 raise CallEndedError(f"call {self.call_id!r} was hung up: it takes no audio")
             if said and heard and self._timeline.speak != self._timeline.listen:
-                self._align()
+                self._align(self._timeline.now)
             returned = listen
             if self._beeps:
                 returned = self._as_heard(said, heard, speak, listen, encoding)
@@ -150,17 +164,16 @@ class Call:
 
     def advance(self, to: int) -> None:
         """Let time pass without audio: both legs are silent up to position `to`, in samples."""
-        if isinstance(to, bool) or not isinstance(to, int) or to < 0:
+        if isinstance(to, bool) or not isinstance(to, numbers.Integral) or to < 0:
             raise OptionError(f"to is {to!r}: allowed is a position in samples, 0 or more")
         with self._lock:
             self._check_open("time")
-            self._align(to)
+            self._align(int(to))
         self._deliver()
 
-    def _align(self, to: int = 0) -> None:
-        """Bring both legs to one position, `to` or where one of them is, by silence."""
+    def _align(self, to: int) -> None:
+        """Bring both legs to a position, by silence, as far as they are not there."""
         timeline = self._timeline
-        to = max(to, timeline.now)
         while min(timeline.speak, timeline.listen) < to:
             # Both pass together, so that neither falls behind on the way.
             end = min(min(timeline.speak, timeline.listen) + self.sample_rate, to)
@@ -269,14 +282,12 @@ class Call:
             raise OptionError(f"digit is {digit!r}: allowed is one digit at a time")
         with self._lock:
             self._check_open("digits")
-            now = self._timeline.now
             sounding = self._digits.sounding(key)
-            if self._presses.told(key, now, now):
+            # Beside the tones of its leg.
+            if self._presses.told(key, self._timeline.speak, self._timeline.now):
                 for running in self._running:
-                    recording = running.capture.recording
-                    counts = running.capture.press(key, now if sounding is None else sounding)
-                    if counts and not recording.paused:
-                        recording.judge(now)  # the press is known: there is nothing to wait for
+                    at = self._position_of(running.capture) if sounding is None else sounding
+                    running.capture.told(key, at, self._digits)
                 self._settle()
         self._deliver()
 
@@ -309,7 +320,10 @@ class Call:
         """
         options = RecordOptions.from_audio(audio)
         if control_id is not None and (not isinstance(control_id, str) or not control_id):
-            raise OptionError(f"control_id is {control_id!r}: allowed are a string and None")
+            raise OptionError(
+                f"control_id is {control_id!r}: allowed are a string, not empty, and None"
+            )
+        target = None if path is None else _checked_path(path, options)
         subscription = None if on_completed is None else Subscription(on_completed)
         with self._lock:
             self._check_open("recordings")
@@ -317,16 +331,20 @@ class Call:
             if any(running.action.control_id == control_id for running in self._running):
                 raise ControlIdError(f"control_id {control_id!r} belongs to a running recording")
             recording_id = str(uuid.uuid4())
-            now = self._timeline.now
-            beep = Beep(now, self.sample_rate) if options.beep else None
+            beep = Beep(self._timeline.now, self.sample_rate) if options.beep else None
+            if target is None:
+                self._make_directory()
+                name = generated_name(self.call_id, recording_id, options.format)
+                target = self.directory / name
+            url = self._url(target)
             capture = Capture(
                 options,
                 self.sample_rate,
-                start=beep.end if beep else now,
-                file=self._create_file(options, recording_id, path),
+                start=beep.end if beep else self._timeline.now,
+                file=StagedFile(target, options.format, self.sample_rate, options.channels),
             )
-            action = RecordAction(self, control_id, recording_id, subscription)
-            running = _Running(action, capture, self._url(capture.file.path))
+            action = RecordAction(self, control_id, recording_id)
+            running = _Running(action, capture, url, subscription)
             if beep:
                 self._beeps.append(beep)
             self._running.append(running)
@@ -352,7 +370,7 @@ class Call:
         with self._lock:
             self._ended = True
             for running in list(self._running):
-                running.capture.stop(self._timeline.now, "hangup")
+                running.capture.stop(self._position_of(running.capture), "hangup", self._digits)
                 self._complete(running)
         self._deliver()
 
@@ -365,23 +383,20 @@ class Call:
         if self._ended:
             raise CallEndedError(f"call {self.call_id!r} was hung up: it takes no {what}")
 
-    def _create_file(
-        self, options: RecordOptions, recording_id: str, path: str | os.PathLike[str] | None
-    ) -> StagedFile:
-        if path is None:
-            try:
-                self.directory.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise FileError(f"cannot make the folder {self.directory}: {error}") from error
-            target = self.directory / generated_name(self.call_id, recording_id, options.format)
-        else:
-            target = Path(path)
-        return StagedFile(target, options.format, self.sample_rate, options.channels)
+    def _make_directory(self) -> None:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"cannot make the folder {self.directory}: {error}") from error
+
+    def _position_of(self, capture: Capture) -> int:
+        """Where a recording is: its legs', not one's that it has nothing to do with."""
+        return self._timeline.furthest(capture.options.legs)
 
     def _url(self, path: Path) -> str:
         if self.base_url is None:
-            return path.absolute().as_uri()
-        return f"{self.base_url.rstrip('/')}/{quote(path.name)}"
+            return path.as_uri()
+        return f"{self.base_url.rstrip('/')}/{quote(os.fsencode(path.name))}"
 
     # -- what an action asks ------------------------------------------------------------------
 
@@ -400,9 +415,10 @@ class Call:
             running = self._find(action)
             if running is None:
                 return self._acknowledge(action, "404", "the recording has ended")
-            capture, now = running.capture, self._timeline.now
+            capture = running.capture
+            now = self._position_of(capture)
             if name == "stop":
-                capture.stop(now, "stopped")
+                capture.stop(now, "stopped", self._digits)
                 self._complete(running)
             elif name == "pause" and not capture.recording.paused:
                 capture.pause(now, behavior)
@@ -434,21 +450,23 @@ class Call:
         capture = running.capture
         ending = capture.ending
         assert ending is not None
-        path, size = capture.complete()
-        running.url = self._url(path)
         self._running.remove(running)
         for hearing in self._hearing_of(capture.options):
             hearing.remove(capture)
-        if capture.failure is None:
-            outcome: dict[str, Any] = {"reason": ending.reason}
+        path, size = capture.complete()
+        running.url = self._url(path)
+        if capture.failure:
+            outcome: dict[str, Any] = {"reason": "error", "error": capture.failure}
+        else:
+            outcome = {"reason": ending.reason}
             if ending.digit:
                 outcome["digit"] = ending.digit
-        else:
-            outcome = {"reason": "error", "error": str(capture.failure)}
-        running.action._final_state = capture.state
-        self._tell(
+        if running.start_time is None:  # stopped while its beep played
+            running.start_time = time.time()
+        event = self._tell(
             running, capture.state, samples=capture.written_samples, size=size, outcome=outcome
         )
+        running.action._finish(event, capture.state)
 
     def _tell(
         self,
@@ -458,11 +476,11 @@ class Call:
         samples: int | None = None,
         size: int = 0,
         outcome: dict[str, Any] | None = None,
-    ) -> None:
+    ) -> RecordEvent:
         """Queue an event; with an outcome, the terminal one."""
         action, options = running.action, running.capture.options
         if samples is None:
-            samples = running.capture.length(self._timeline.now)
+            samples = running.capture.length(self._position_of(running.capture))
         now = time.time()
         file = {"url": running.url, "duration": samples / self.sample_rate, "size": size}
         audio = {
@@ -484,7 +502,11 @@ class Call:
         event = RecordEvent(
             event_type=RECORD_EVENT, timestamp=now, call_id=self.call_id, params=params
         )
-        self._outbox.append((event, action, outcome is not None))
+        to = list(self._listeners)
+        if outcome and running.on_completed is not None:
+            to.insert(0, running.on_completed)
+        self._outbox.append((event, to))
+        return event
 
     def _deliver(self) -> None:
         """Hand out what is queued, in order, without the lock: handlers may call back."""
@@ -498,12 +520,9 @@ class Call:
                     if not self._outbox:
                         self._delivering = False
                         return
-                    event, action, terminal = self._outbox.popleft()
-                    listeners = list(self._listeners)
-                if terminal:
-                    action._complete(event)
-                for listener in listeners:
-                    listener.deliver(event)
+                    event, subscriptions = self._outbox.popleft()
+                for subscription in subscriptions:
+                    subscription.deliver(event)
         except BaseException:  # an interrupt in a handler; the rest comes with the next event
             self._delivering = False
             raise

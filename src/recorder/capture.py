@@ -3,6 +3,7 @@
 
 import logging
 from collections import deque
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -12,9 +13,10 @@ from recorder import mixing
 from recorder.core import DigitDecoder, VoiceDetector
 from recorder.options import RecordOptions, timer, whole_samples
 from recorder.recording import Ending, PauseBehavior, Reason, Recording, Segment, State
+from recorder.writing import readable_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
@@ -38,8 +40,8 @@ class AudioFile(Protocol):
     def publish(self) -> tuple[Path, int]:
         """Complete the file; return its final path and size in bytes."""
 
-    def close(self) -> None:
-        """Let go of it as it is."""
+    def close(self) -> int:
+        """Let go of it as it is; return its size in bytes."""
 
 
 class _Track:
@@ -84,7 +86,7 @@ class Capture:
     ) -> None:
         self.options = options
         self.file = file
-        self.failure: Exception | None = None
+        self.failure = ""  # what went wrong while writing
         self.written_samples = 0
         self.began = False
         self._rate = sample_rate
@@ -96,7 +98,16 @@ class Capture:
         self.wake = start  # `settle` has nothing to do before the call is here
         self._unpaused = True  # no pause so far: whole frames are kept
         self._tracks = {
-            leg: _Track(VoiceDetector(sample_rate, options.input_sensitivity), start)
+            leg: _Track(
+                VoiceDetector(
+                    sample_rate,
+                    options.input_sensitivity,
+                    noise_tracking=options.noise_tracking,
+                    voice_only=options.voice_only,
+                    quiet_blocks=options.quiet_blocks,
+                ),
+                start,
+            )
             for leg in options.legs
         }
         self.recording = Recording(
@@ -115,7 +126,7 @@ class Capture:
     @property
     def state(self) -> State:
         """The state as a user sees it."""
-        if self.failure is not None:
+        if self.failure:
             return "error"
         if self.recording.ending is not None:
             return self.recording.ending.state
@@ -143,12 +154,18 @@ class Capture:
         if edges:
             self._tell_voice(leg, track, edges)
 
-    def _tell_voice(self, leg: "Leg", track: _Track, edges: "Iterable[Edge]") -> None:
-        for edge in edges:
+    def _tell_voice(self, leg: "Leg", track: _Track, edges: "Sequence[Edge]") -> None:
+        told = iter(edges)
+        for edge in told:
+            position = track.start + edge.position
             if edge.kind == "voice_start":
-                self.recording.voice_start(leg, track.start + edge.position)
+                self.recording.voice_start(leg, position)
+            elif edge.kind == "voice_end":
+                self.recording.voice_end(leg, position)
             else:
-                self.recording.voice_end(leg, track.start + edge.position)
+                instead = [track.start + next(told).position for _ in range(edge.replaced_by)]
+                stretches = list(zip_longest(instead[::2], instead[1::2]))
+                self.recording.voice_revised(leg, position, stretches, track.start + edge.known)
         self.wake = 0
 
     def press(self, digit: str, position: int) -> bool:
@@ -162,9 +179,7 @@ class Capture:
         """Judge and write what can be, `now` being the call's position."""
         if now < self._start:
             return
-        known = min(track.start + track.detector.known for track in self._tracks.values())
-        if self.options.terminators:
-            known = min(known, digits.known)
+        known = self._known(digits)
         self.recording.judge(known)
         if self.ending is not None:
             return
@@ -172,8 +187,8 @@ class Capture:
             # A pause may come at any moment, and what is before it fades out.
             self._write(min(known, now - self._fade))
             self._write_at = now + self._block
-            if self.failure is not None:
-                self.recording.stop(self._written, "error")
+            if self.failure:
+                self.recording.stop(self._written, "error", known)
         change = self.recording.next_change
         self.wake = self._write_at if change is None else min(self._write_at, change)
 
@@ -190,9 +205,19 @@ class Capture:
         self.recording.resume(position)
         self.wake = 0
 
-    def stop(self, position: int, reason: Reason) -> None:
+    def told(self, digit: str, position: int, digits: DigitDecoder) -> None:
+        """Take a digit that came out of band: it is known now, there is nothing to wait for."""
+        if self.recording.press(digit, position) and not self.recording.paused:
+            self.recording.judge(self._known(digits), position)
+
+    def stop(self, position: int, reason: Reason, digits: DigitDecoder) -> None:
         """End here, unless what is known by now ended it before."""
-        self.recording.stop(position, reason)
+        self.recording.stop(position, reason, self._known(digits))
+
+    def _known(self, digits: DigitDecoder) -> int:
+        """Everything that happened before this position is known."""
+        known = min(track.start + track.detector.known for track in self._tracks.values())
+        return min(known, digits.known) if self.options.terminators else known
 
     # -- the file --------------------------------------------------------------------------
 
@@ -208,25 +233,33 @@ class Capture:
         """
         assert self.ending is not None
         self._write(self.ending.position)
-        try:
-            return self.file.publish()
-        except (OSError, RuntimeError) as error:
-            self._fail(error)
-        self.file.close()
-        try:
-            return self.file.staged, self.file.staged.stat().st_size
-        except OSError:
-            return self.file.staged, 0
+        for _ in range(2):  # what cannot be completed is published as far as it goes
+            try:
+                path, size = self.file.publish()
+            except Exception as error:
+                self._fail(error)
+            else:
+                break
+        else:
+            path, size = self.file.staged, self.file.close()
+        if self.failure:
+            samples = readable_samples(path)
+            self.written_samples = self.written_samples if samples is None else samples
+        return path, size
 
     def _write(self, end: int) -> None:
-        if self.failure is not None or end <= self._written:
+        if self.failure:
             return
         try:
             for segment in self.recording.segments(self._written, end):
                 self._write_segment(segment)
-        except (OSError, RuntimeError) as error:
+            self._written = max(self._written, end)
+        except Exception as error:
             self._fail(error)
-        self._written = end
+        except BaseException as interrupt:
+            # In the middle of a block: nothing that follows could be put where it belongs.
+            self._fail(InterruptedError(f"interrupted by {type(interrupt).__name__}"))
+            raise
 
     def _write_segment(self, segment: Segment) -> None:
         # In blocks: a pause as silence, or a beep's wait, may be hours long.
@@ -235,6 +268,7 @@ class Capture:
             block = self._lay_out(segment, start, end)
             self.file.write(block)
             self.written_samples += len(block)
+            self._written = end
 
     def _lay_out(self, segment: Segment, start: int, end: int) -> "NDArray[np.int16]":
         if segment.silent:
@@ -249,6 +283,6 @@ class Capture:
         )
 
     def _fail(self, error: Exception) -> None:
-        if self.failure is None:
-            self.failure = error
-            _LOG.error("recording to %s failed: %s", self.file.path, error)
+        if not self.failure:
+            self.failure = f"cannot write {self.file.path}: {error or type(error).__name__}"
+            _LOG.error("%s", self.failure)

@@ -5,6 +5,8 @@ import contextlib
 import io
 import json
 import math
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from recorder import (
+    SAMPLE_RATES,
     Call,
     Detection,
     OptionError,
@@ -29,7 +32,9 @@ from recorder import (
 _EXIT: Final = {"finished": 0, "no_input": 3}
 _WRONG_USE: Final = 2
 _BLOCK_SECONDS: Final = 5
+_PIPE_BLOCK_SECONDS: Final = 0.2
 _ENCODINGS: Final = ("pcm16", "pcmu", "pcma")
+_HEADERS: Final = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"FORM", b".snd")
 _DEFAULTS: Final = RecordOptions()
 
 
@@ -73,7 +78,14 @@ class _Source:
 
 def _raw(name: str, stream: BinaryIO, rate: int, encoding: str) -> _Source:
     dtype = np.dtype(np.int16 if encoding == "pcm16" else np.uint8)
-    size = rate * _BLOCK_SECONDS * dtype.itemsize
+    if stream.seekable():
+        start = stream.read(4)
+        stream.seek(0)
+        if start in _HEADERS:
+            raise click.UsageError(f"{name} is no raw PCM: it has a header; leave --rate out")
+    # A pipe may be live: what came is taken soon.
+    seconds = _BLOCK_SECONDS if stream.seekable() else _PIPE_BLOCK_SECONDS
+    size = max(1, round(rate * seconds)) * dtype.itemsize
     frames = None
     if stream.seekable():
         frames = stream.seek(0, io.SEEK_END) // dtype.itemsize
@@ -95,7 +107,10 @@ def _sound(name: str, file: Any) -> _Source:
     try:
         sound = soundfile.SoundFile(file)
     except soundfile.LibsndfileError as error:
-        _fail(f"cannot read {name}: {error} (raw PCM needs --rate)", 1)
+        _fail(f"cannot read {name}: {error.error_string} (raw PCM needs --rate)", 1)
+    if sound.samplerate not in SAMPLE_RATES:
+        allowed = ", ".join(map(str, SAMPLE_RATES))
+        raise click.UsageError(f"{name} has {sound.samplerate} Hz: allowed are {allowed}")
     is_float = sound.subtype in {"FLOAT", "DOUBLE", "VORBIS", "OPUS"} or sound.format == "MP3"
     dtype = "float32" if is_float else "int16"
 
@@ -120,15 +135,21 @@ def _open(name: str, rate: int | None, encoding: str) -> _Source:
     if rate is None and encoding != "pcm16":
         raise click.UsageError(f"--encoding {encoding} is for raw PCM: tell its --rate")
     if name == "-":
-        stream = sys.stdin.buffer
-        if rate is not None:
-            return _raw(name, stream, rate, encoding)
-        return _sound(name, io.BytesIO(stream.read()))
-    if not Path(name).is_file():
+        if sys.stdin is None:
+            raise click.UsageError("standard input is closed")
+        stream: BinaryIO = sys.stdin.buffer
+    elif Path(name).is_dir():
+        raise click.UsageError(f"{name} is a folder")
+    elif not Path(name).exists():
         raise click.UsageError(f"there is no file {name}")
+    else:
+        stream = Path(name).open("rb")  # noqa: SIM115 - read by the generator that outlives this
     if rate is not None:
-        return _raw(name, Path(name).open("rb"), rate, encoding)
-    return _sound(name, name)
+        return _raw(name, stream, rate, encoding)
+    if stream.seekable() and name != "-":
+        stream.close()
+        return _sound(name, os.fsencode(name))
+    return _sound(name, io.BytesIO(stream.read()))  # libsndfile seeks
 
 
 def _open_all(names: tuple[str, ...], rate: int | None, encoding: str) -> list[_Source]:
@@ -283,13 +304,14 @@ def record(
     options = RecordOptions.from_audio(audio)
     sources = _open_all(inputs, rate, encoding)
     call = Call(sources[0].rate, directory=directory if directory is not None else "recordings")
+    interrupted = _interrupts()
     action = call.record(options, control_id=control_id, path=output)
     try:
         with _progress(sources) as bar:
             for speak, listen in _legs(sources):
                 call.feed(speak=speak, listen=listen, encoding=sources[0].encoding)  # type: ignore[arg-type]
                 bar.update(len(speak))
-                if action.is_done:
+                if action.is_done or interrupted:
                     break
     finally:
         # Whatever happened: what was recorded is kept.
@@ -297,14 +319,25 @@ def record(
     event = action.join()
     click.echo(json.dumps(event.payload))
     click.echo(_for_a_person(event), err=True)
-    sys.exit(_EXIT.get(event.state, 1))
+    sys.exit(1 if interrupted else _EXIT.get(event.state, 1))
+
+
+def _interrupts() -> list[int]:
+    """What Ctrl-C and the like leave behind: they end the recording between two blocks."""
+    received: list[int] = []
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, _: received.append(number))
+    return received
 
 
 def _format(format_: str | None, output: Path | None) -> str:
     ending = output.suffix.lower().removeprefix(".") if output is not None else ""
+    if ending not in {"", "wav", "mp3"}:
+        raise click.UsageError(f"--output {output} ends in .{ending}: allowed are .wav and .mp3")
     if format_ is None:
-        return "mp3" if ending == "mp3" else "wav"
-    if ending in {"wav", "mp3"} and ending != format_:
+        return ending or "wav"
+    if ending and ending != format_:
         raise click.UsageError(f"--format {format_} does not fit --output {output}")
     return format_
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SAMPLE_RATES: Final = (8000, 16000, 24000, 32000, 44100, 48000)
 DIGITS: Final = "0123456789ABCD*#"
 
-EdgeKind = Literal["voice_start", "voice_end", "digit_start", "digit_end"]
+EdgeKind = Literal["voice_start", "voice_end", "digit_start", "digit_end", "voice_revised"]
 Encoding = Literal["pcmu", "pcma"]
 
 _KINDS: Final[dict[int, EdgeKind]] = {
@@ -29,6 +29,7 @@ _KINDS: Final[dict[int, EdgeKind]] = {
     lib.REC_VOICE_END: "voice_end",
     lib.REC_DIGIT_START: "digit_start",
     lib.REC_DIGIT_END: "digit_end",
+    lib.REC_VOICE_REVISED: "voice_revised",
 }
 
 
@@ -37,11 +38,17 @@ class Edge(NamedTuple):
 
     `position` is in samples: the first sample of what began, the one after the last of what
     ended. `digit` names the DTMF digit; it is empty for voice.
+
+    A `voice_revised` takes back the stretches of voice that began at its position or later, by
+    what is known now; the next `replaced_by` voice edges take their place. It holds as of the
+    position `known`.
     """
 
     kind: EdgeKind
     position: int
     digit: str = ""
+    replaced_by: int = 0
+    known: int = 0
 
 
 def check_sample_rate(sample_rate: int) -> None:
@@ -74,33 +81,52 @@ class _EdgeBuffer:
         self.capacity = n
         self.edges = ffi.new("rec_edge[]", lib.rec_edges_bound(self._rate, n))
 
-    def read(self, count: int) -> "Sequence[Edge]":
-        edges = self.edges
-        return [
-            Edge(_KINDS[edge.kind], edge.position, chr(edge.digit) if edge.digit else "")
-            for edge in (edges[i] for i in range(count))
-        ]
+    def read(self, count: int) -> "list[Edge]":
+        return [_edge(self.edges[i]) for i in range(count)]
+
+
+def _edge(edge: Any) -> Edge:
+    kind = _KINDS[edge.kind]
+    if kind == "voice_revised":
+        return Edge(kind, edge.position, replaced_by=edge.detail, known=edge.known)
+    return Edge(kind, edge.position, chr(edge.detail) if edge.detail else "")
 
 
 class VoiceDetector:
-    """When there is input on a leg: three 20 ms frames of five above the gate.
+    """When there is input on a leg: three 20 ms frames of five above the gate, and the noise.
 
-    `input_sensitivity` S, 0 to 100, puts the gate at -S dBFS.
+    `input_sensitivity` S, 0 to 100, puts the gate at -S dBFS. With `noise_tracking` steady noise
+    above the gate is learnt, and what was taken for input may be revised up to 4 s later; a
+    line that was noisy is quiet again after `quiet_blocks` times 100 ms below the gate. With
+    `voice_only` breaths, knocks and slams are no input.
     """
 
     __slots__ = ("_buffer", "_process", "_state", "frame")
 
-    def __init__(self, sample_rate: int, input_sensitivity: float) -> None:
+    def __init__(
+        self,
+        sample_rate: int,
+        input_sensitivity: float,
+        *,
+        noise_tracking: bool = True,
+        voice_only: bool = False,
+        quiet_blocks: int = 4,
+    ) -> None:
         check_sample_rate(sample_rate)
         self._state = ffi.new("rec_voice *")
-        if lib.rec_voice_init(self._state, sample_rate, input_sensitivity):
+        options = ffi.new("rec_voice_options *")
+        options.input_sensitivity = input_sensitivity
+        options.noise_tracking = noise_tracking
+        options.voice_only = voice_only
+        options.quiet_blocks = quiet_blocks
+        if lib.rec_voice_init(self._state, sample_rate, options):
             raise OptionError(f"input_sensitivity is {input_sensitivity!r}: allowed is 0 to 100")
         self._buffer = _EdgeBuffer(sample_rate)
         self._process = lib.rec_voice_process
         self.frame = level_frame(sample_rate)
 
     def process(self, pcm: Any, n: int) -> "Sequence[Edge]":
-        """Hear n samples; return the edges that became known."""
+        """Hear n samples; return the edges that became known, in the order they take effect."""
         if n > self._buffer.capacity:
             self._buffer.reserve(n)
         count = self._process(self._state, pcm, n, self._buffer.edges, ffi.NULL)
@@ -123,7 +149,7 @@ class VoiceDetector:
 
     @property
     def known(self) -> int:
-        """No edge before this position will be reported any more."""
+        """No edge before this position will be reported any more, revisions aside."""
         return int(lib.rec_voice_known(self._state))
 
 

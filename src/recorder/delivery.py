@@ -10,9 +10,10 @@ import asyncio
 import inspect
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from recorder.errors import OptionError
 from recorder.events import RecordEvent
 
 Handler = Callable[[RecordEvent], Any]
@@ -33,13 +34,14 @@ def running_loop() -> asyncio.AbstractEventLoop | None:
 class Subscription:
     """A handler, and the loop it was registered in."""
 
-    __slots__ = ("_handler", "_loop")
+    __slots__ = ("_handler", "_loop", "_thread")
 
     def __init__(self, handler: Handler) -> None:
         if not callable(handler):
-            raise TypeError(f"a handler is {handler!r}: allowed are functions of one event")
+            raise OptionError(f"a handler is {handler!r}: allowed are functions of one event")
         self._handler = handler
         self._loop = running_loop()
+        self._thread: threading.Thread | None = None
 
     def deliver(self, event: RecordEvent) -> None:
         """Call the handler, or have its loop call it."""
@@ -54,20 +56,27 @@ class Subscription:
     def _call(self, event: RecordEvent) -> None:
         try:
             result = self._handler(event)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
             _LOG.exception("%r failed", self._handler)
             return
-        if not inspect.iscoroutine(result):
+        if not inspect.isawaitable(result):
             return
         if self._loop is None:
-            threading.Thread(target=lambda: asyncio.run(self._guard(result))).start()
+            # One after the other: each waits for the one before.
+            self._thread = threading.Thread(target=self._run, args=(result, self._thread))
+            self._thread.start()
         else:
             task = self._loop.create_task(self._guard(result))
             _tasks.add(task)
             task.add_done_callback(_tasks.discard)
 
-    async def _guard(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def _run(self, awaitable: Awaitable[Any], previous: threading.Thread | None) -> None:
+        if previous is not None:
+            previous.join()
+        asyncio.run(self._guard(awaitable))
+
+    async def _guard(self, awaitable: Awaitable[Any]) -> None:
         try:
-            await coroutine
-        except Exception:
+            await awaitable
+        except (Exception, asyncio.CancelledError):
             _LOG.exception("%r failed", self._handler)

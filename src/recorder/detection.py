@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from recorder import core
 from recorder.core import DigitDecoder, Edge, VoiceDetector
-from recorder.errors import OptionError
 from recorder.frames import Encoding, Frame, to_pcm
+from recorder.options import check_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,7 +83,7 @@ class Detector:
     """
 
     def __init__(self, sample_rate: int, input_sensitivity: float = 44.0) -> None:
-        check_sensitivity(input_sensitivity)
+        check_number("input_sensitivity", input_sensitivity, 100)
         self._digits = DigitDecoder(sample_rate)
         self._voice = VoiceDetector(sample_rate, input_sensitivity)
 
@@ -95,11 +95,11 @@ class Detector:
         """
         pcm = to_pcm(frame, encoding)
         pointer, n = core.samples(pcm), len(pcm) // 2
-        return _in_order([*self._digits.process(pointer, n), *self._voice.process(pointer, n)])
+        return (*self._digits.process(pointer, n), *self._voice.process(pointer, n))
 
     def finish(self) -> tuple[Edge, ...]:
         """There is no more audio: return the ends of what was still open. Process no more then."""
-        return _in_order([*self._digits.finish(), *self._voice.finish()])
+        return (*self._digits.finish(), *self._voice.finish())
 
 
 def detect(
@@ -109,7 +109,7 @@ def detect(
 
     Raises OptionError and FrameError as `Detector` does.
     """
-    check_sensitivity(input_sensitivity)
+    check_number("input_sensitivity", input_sensitivity, 100)
     data = to_pcm(pcm, encoding)
     pointer, n = core.samples(data), len(data) // 2
     decoder = DigitDecoder(sample_rate)
@@ -131,24 +131,18 @@ def detect(
     )
 
 
-def check_sensitivity(value: float) -> None:
-    """Raise OptionError unless it is a number from 0 to 100."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 100:
-        raise OptionError(f"input_sensitivity is {value!r}: allowed is a number from 0 to 100")
-
-
-def _in_order(edges: "Iterable[Edge]") -> tuple[Edge, ...]:
-    return tuple(sorted(edges, key=lambda edge: edge.position))
-
-
 def _pairs(edges: "Iterable[Edge]", opening: str) -> list[tuple[int, int, str]]:
     """Starts with their ends, in order of start."""
     closing = opening.replace("start", "end")
     open_at: dict[str, int] = {}
-    pairs = []
+    pairs: list[tuple[int, int, str]] = []
     for edge in edges:
         if edge.kind == opening:
             open_at[edge.digit] = edge.position
+        elif edge.kind == "voice_revised":
+            if opening == "voice_start":
+                pairs = [pair for pair in pairs if pair[0] < edge.position]
+                open_at.clear()
         elif edge.kind == closing:
             pairs.append((open_at.pop(edge.digit), edge.position, edge.digit))
     return sorted(pairs)

@@ -3,6 +3,7 @@
 
 import difflib
 import math
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, Self
@@ -17,7 +18,8 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "direction": ("speak", "listen", "both"),
     "format": ("wav", "mp3"),
 }
-_SWITCHES: Final = ("stereo", "beep", "noise_tracking")
+_SWITCHES: Final = ("stereo", "beep", "noise_tracking", "voice_only")
+MOST_SECONDS: Final = 366 * 24 * 3600
 _SECONDS: Final = ("initial_timeout", "end_silence_timeout", "max_length")
 
 
@@ -36,7 +38,8 @@ class RecordOptions:
     - `beep`: the party hears a beep first.
     - `input_sensitivity`: S, 0 to 100, puts the gate at -S dBFS; what is below is not input.
     - `max_length`: the file never gets longer.
-    - `noise_tracking`: reserved; see the changelog's known limits.
+    - `noise_tracking`: steady noise above the gate is learnt, and is not input either.
+    - `voice_only`: breaths, knocks and slams are not input either.
     """
 
     direction: Direction = "speak"
@@ -49,6 +52,7 @@ class RecordOptions:
     input_sensitivity: float = 44.0
     max_length: float = 0.0
     noise_tracking: bool = True
+    voice_only: bool = False
 
     def __post_init__(self) -> None:
         for key, allowed in _CHOICES.items():
@@ -57,8 +61,8 @@ class RecordOptions:
             if not isinstance(getattr(self, key), bool):
                 raise OptionError(f"{key} is {getattr(self, key)!r}: allowed are True and False")
         for key in _SECONDS:
-            _check_number(key, getattr(self, key), "a number of seconds, 0 or more", math.inf)
-        _check_number("input_sensitivity", self.input_sensitivity, "a number from 0 to 100", 100)
+            check_number(key, getattr(self, key), MOST_SECONDS, "seconds (a year)")
+        check_number("input_sensitivity", self.input_sensitivity, 100)
         object.__setattr__(self, "terminators", normalise_digits("terminators", self.terminators))
 
     @classmethod
@@ -96,6 +100,13 @@ class RecordOptions:
         return ("speak", "listen") if self.direction == "both" else (self.direction,)
 
     @property
+    def quiet_blocks(self) -> int:
+        """Low blocks of 100 ms that make a noisy line quiet: half the end of silence, 1 to 4."""
+        if not self.end_silence_timeout:
+            return 4
+        return min(4, max(1, round(self.end_silence_timeout / 0.2)))
+
+    @property
     def channels(self) -> int:
         """Channels of the file."""
         return 2 if self.stereo else 1
@@ -124,9 +135,11 @@ def _check_choice(key: str, value: Any, allowed: tuple[str, ...]) -> None:
         raise OptionError(f"{key} is {value!r}: allowed are {', '.join(allowed)}{hint}")
 
 
-def _check_number(key: str, value: Any, allowed: str, most: float) -> None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= most or math.isinf(value):
+def check_number(key: str, value: Any, most: int, unit: str = "") -> None:
+    """Raise OptionError unless it is a number from 0 to `most`."""
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= most:
+        allowed = f"a number from 0 to {most} {unit}".rstrip()
         raise OptionError(f"{key} is {value!r}: allowed is {allowed}")
 
 

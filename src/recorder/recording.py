@@ -17,7 +17,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 State = Literal["created", "recording", "paused", "finished", "no_input", "error"]
 Reason = Literal[
@@ -62,16 +62,33 @@ class Pause:
     behavior: PauseBehavior
 
 
+@dataclass(slots=True)
+class _Stretch:
+    """A stretch of voice; `end` is None while it lasts."""
+
+    start: int
+    end: int | None
+
+
+# A leg, a digit, or what a revision says.
+_Detail = str | tuple[str, int, tuple[tuple[int, int | None], ...]]
+
+# Stretches of voice that may still be revised: they began within the last 4 s, and take 60 ms at
+# least, with 40 ms between them.
+_KEPT: Final = 50
+
+
 class _Happening(IntEnum):
     """What may happen, in the order in which it takes effect at one position.
 
     What ends there comes before what begins there, and a pause before what it hides.
     """
 
-    VOICE_END = 0
-    PAUSE_OR_RESUME = 1  # they alternate
-    DIGIT = 2
-    VOICE_START = 3
+    VOICE_REVISED = 0
+    VOICE_END = 1
+    PAUSE_OR_RESUME = 2  # they alternate
+    DIGIT = 3
+    VOICE_START = 4
 
 
 class Recording:
@@ -93,11 +110,12 @@ class Recording:
         self.start = start
         self.ending: Ending | None = None
         self.judged = start
+        self._applied = start  # position of what was judged last
         self._initial_timeout = initial_timeout
         self._end_silence_timeout = end_silence_timeout
         self._max_length = max_length
         self._terminators = terminators
-        self._heap: list[tuple[int, _Happening, int, str]] = []
+        self._heap: list[tuple[int, _Happening, int, _Detail]] = []
         self._count = 0
         self._pauses: list[Pause] = []
         # As of `judged`:
@@ -105,9 +123,8 @@ class Recording:
         self._pauses_begun = 0
         self._skipped = 0  # left out of the file, finished pauses only
         self._stood_still = 0  # of the timers, finished pauses only
-        self._voiced: set[str] = set()  # the legs with voice on them
-        self._heard = False
-        self._silent_since: int | None = None  # in the timers' time; None: voice, or none yet
+        self._voice: dict[str, list[_Stretch]] = {}  # of each leg, as far back as it may change
+        self._heard_for_good = False  # by voice that is not in there any more
 
     # -- what happens ----------------------------------------------------------------------
 
@@ -119,6 +136,15 @@ class Recording:
         """Voice ended on a leg."""
         self._push(position, _Happening.VOICE_END, leg)
 
+    def voice_revised(
+        self, leg: str, since: int, stretches: "Sequence[tuple[int, int | None]]", position: int
+    ) -> None:
+        """As of `position`, voice on a leg that began at `since` or later was this instead.
+
+        Stretches are start and end; the last one's end may be None, when it lasts.
+        """
+        self._push(position, _Happening.VOICE_REVISED, (leg, since, tuple(stretches)))
+
     def press(self, digit: str, position: int) -> bool:
         """Tell a digit of the party; return whether it may end the recording.
 
@@ -129,7 +155,7 @@ class Recording:
             self._push(position, _Happening.DIGIT, digit)
         return counts
 
-    def _push(self, position: int, what: _Happening, detail: str = "") -> None:
+    def _push(self, position: int, what: _Happening, detail: "_Detail" = "") -> None:
         self._count += 1
         at = max(position, self.judged)
         heapq.heappush(self._heap, (at, what, self._count, detail))
@@ -157,9 +183,9 @@ class Recording:
         pause.end = max(position, pause.start)
         self._push(pause.end, _Happening.PAUSE_OR_RESUME)
 
-    def stop(self, position: int, reason: Reason) -> Ending:
+    def stop(self, position: int, reason: Reason, known: int) -> Ending:
         """End here, unless what is known by now ended it before."""
-        self.judge(position)
+        self.judge(known, position)
         if self.ending is None:
             state: Literal["finished", "error"] = "error" if reason == "error" else "finished"
             self._end(position, state, reason)
@@ -168,16 +194,22 @@ class Recording:
 
     # -- judging ---------------------------------------------------------------------------
 
-    def judge(self, upto: int) -> None:
-        """Decide all that can be: everything before `upto` is known."""
+    def judge(self, known: int, upto: int = 0) -> None:
+        """Decide all that can be: everything before `known` is known.
+
+        From there to `upto` only what was told counts, and the file's length: nobody can say yet
+        whether there was silence.
+        """
+        upto = max(known, upto)
         while self._heap and self._heap[0][0] <= upto and self.ending is None:
             position, what, _, detail = heapq.heappop(self._heap)
-            self._run_timers(position)
+            self._run_timers(position, known)
             if self.ending is None:
                 self._apply(position, what, detail)
+                self._applied = position
         if self.ending is None:
-            self._run_timers(upto)
-        self.judged = max(self.judged, upto)
+            self._run_timers(upto, known)
+        self.judged = max(self.judged, known)
 
     @property
     def next_change(self) -> int | None:
@@ -187,58 +219,100 @@ class Recording:
             return self._heap[0][0]
         return deadline
 
-    def _apply(self, position: int, what: _Happening, detail: str) -> None:
-        match what:
-            case _Happening.VOICE_START:
-                self._voiced.add(detail)
+    def _apply(self, position: int, what: _Happening, detail: "_Detail") -> None:
+        match what, detail:
+            case _Happening.VOICE_START, str(leg):
+                stretches = self._voice.setdefault(leg, [])
+                self._forget(stretches)
+                stretches.append(_Stretch(position, None))
+            case _Happening.VOICE_END, str(leg):
+                self._voice[leg][-1].end = position
+            case _Happening.VOICE_REVISED, (leg, since, revised):
+                stretches = self._voice.setdefault(leg, [])
+                stretches[:] = [old for old in stretches if old.start < since]
+                stretches.extend(_Stretch(start, end) for start, end in revised)
+            case _Happening.DIGIT, str(digit):
                 if self._pause is None:
-                    self._heard = True
-                    self._silent_since = None
-            case _Happening.VOICE_END:
-                self._voiced.discard(detail)
-                if self._pause is None and self._heard and not self._voiced:
-                    self._silent_since = self._timer_time(position)
-            case _Happening.DIGIT:
-                if self._pause is None:
-                    self._end(position, "finished", "terminator", detail)
-            case _Happening.PAUSE_OR_RESUME if self._pause is None:
-                self._pause = self._pauses[self._pauses_begun]
-                self._pauses_begun += 1
-            case _Happening.PAUSE_OR_RESUME:
-                self._end_pause(self._pause, position)
+                    self._end(position, "finished", "terminator", digit)
+            case _Happening.PAUSE_OR_RESUME, _:
+                self._pause_or_resume(position)
 
-    def _end_pause(self, pause: Pause, position: int) -> None:
-        length = position - pause.start
+    def _pause_or_resume(self, position: int) -> None:
+        if self._pause is None:
+            self._pause = self._pauses[self._pauses_begun]
+            self._pauses_begun += 1
+            return
+        length = position - self._pause.start
         self._stood_still += length
-        if pause.behavior == "skip":
+        if self._pause.behavior == "skip":
             self._skipped += length
         self._pause = None
-        if self._voiced:
-            self._heard = True
-            self._silent_since = None
-        elif self._heard and self._silent_since is None:
-            self._silent_since = self._timer_time(position)
+
+    def _forget(self, stretches: "list[_Stretch]") -> None:
+        """Let go of the oldest, which are past revision."""
+        while len(stretches) > _KEPT:
+            self._heard_for_good |= self._counts(stretches.pop(0))
+
+    def _counts(self, stretch: "_Stretch") -> bool:
+        """Whether a stretch of voice lasted while it was recorded."""
+        if stretch.end is None:
+            return self._pause is None
+        return self._timer_time(stretch.end) > self._timer_time(stretch.start)
 
     def _timer_time(self, position: int) -> int:
-        return position - self._stood_still
+        """A position on a clock that stands still while paused."""
+        paused = sum(
+            min(position, position if pause.end is None else pause.end) - pause.start
+            for pause in self._pauses
+            if pause.start < position
+        )
+        return position - self.start - paused
+
+    def _heard(self) -> bool:
+        return self._heard_for_good or any(
+            self._counts(stretch) for stretches in self._voice.values() for stretch in stretches
+        )
+
+    def _silent_since(self) -> int | None:
+        """The timers' time at which the last voice ended; None: it lasts, or there was none."""
+        latest = None
+        for stretches in self._voice.values():
+            if stretches and stretches[-1].end is None:
+                return None
+            for stretch in stretches:
+                if stretch.end is not None and self._counts(stretch):
+                    end = self._timer_time(stretch.end)
+                    latest = end if latest is None else max(latest, end)
+        return latest
 
     def _deadlines(self) -> "Iterator[tuple[int, int, Reason]]":
         """The running timers' ends: position, rank at the same position, reason."""
+        elapsed = self.start + self._stood_still
         if self._pause is None:
-            if self._initial_timeout is not None and not self._heard:
-                yield self.start + self._initial_timeout + self._stood_still, 0, "initial_timeout"
-            if self._end_silence_timeout is not None and self._silent_since is not None:
-                deadline = self._silent_since + self._end_silence_timeout + self._stood_still
-                yield deadline, 1, "end_silence"
+            if self._initial_timeout is not None and not self._heard():
+                yield elapsed + self._initial_timeout, 0, "initial_timeout"
+            if self._end_silence_timeout is not None:
+                silent_since = self._silent_since()
+                if silent_since is not None:
+                    yield elapsed + silent_since + self._end_silence_timeout, 1, "end_silence"
         if self._max_length is not None and (
             self._pause is None or self._pause.behavior == "silence"
         ):
             yield self.start + self._max_length + self._skipped, 2, "max_length"
 
-    def _run_timers(self, upto: int) -> None:
-        due = min(self._deadlines(), default=None)
-        if due is not None and due[0] <= upto:
+    def _run_timers(self, upto: int, known: int) -> None:
+        due = min(
+            (
+                (position, rank, reason)
+                for position, rank, reason in self._deadlines()
+                if position <= (upto if reason == "max_length" else min(upto, known))
+            ),
+            default=None,
+        )
+        if due is not None:
             position, _, reason = due
+            # What was revised may put a deadline into the past: it ends now.
+            position = max(position, self._applied)
             self._end(position, "no_input" if reason == "initial_timeout" else "finished", reason)
 
     def _end(

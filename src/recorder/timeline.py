@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Where each leg stands on the call's clock, in samples."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 Leg = Literal["speak", "listen"]
@@ -24,6 +25,10 @@ class Timeline:
     def now(self) -> int:
         """The call's position: that of the leg furthest on."""
         return max(self.speak, self.listen)
+
+    def furthest(self, legs: Iterable[Leg]) -> int:
+        """The position of that of the legs which is furthest on."""
+        return max(self.speak if leg == "speak" else self.listen for leg in legs)
 
     def owed(self) -> tuple[Leg, int]:
         """The leg that is behind, and the silence that brings it within the allowed skew."""

@@ -245,7 +245,7 @@ static inline int edge_logs_equal(const edge_log *a, const edge_log *b) {
     return 0;
   for (size_t i = 0; i < a->count; i++)
     if (a->edges[i].position != b->edges[i].position || a->edges[i].kind != b->edges[i].kind ||
-        a->edges[i].digit != b->edges[i].digit)
+        a->edges[i].detail != b->edges[i].detail || a->edges[i].known != b->edges[i].known)
       return 0;
   return 1;
 }

@@ -69,7 +69,7 @@ static void check_well_formed(const edge_log *log, size_t n) {
     last[d] = 0;
   for (size_t i = 0; i < log->count; i++) {
     const rec_edge *edge = &log->edges[i];
-    const char *found = edge->digit ? strchr(DIGITS, edge->digit) : NULL;
+    const char *found = edge->detail ? strchr(DIGITS, edge->detail) : NULL;
     CHECK(found != NULL);
     if (!found)
       continue;
@@ -134,8 +134,8 @@ static void check_heard(const edge_log *log, const dialled *d, const char *digit
   for (size_t i = 0; i < strlen(digits); i++) {
     const rec_edge *start = &log->edges[2 * i], *end = &log->edges[2 * i + 1];
     const double onset = (double)(d->first + i * d->period);
-    CHECK(start->kind == REC_DIGIT_START && start->digit == digits[i]);
-    CHECK(end->kind == REC_DIGIT_END && end->digit == digits[i]);
+    CHECK(start->kind == REC_DIGIT_START && start->detail == digits[i]);
+    CHECK(end->kind == REC_DIGIT_END && end->detail == digits[i]);
     CHECK_NEAR((double)start->position / ms, onset / ms, tolerance);
     CHECK_NEAR((double)end->position / ms, (onset + (double)d->on) / ms, tolerance);
   }
@@ -357,7 +357,7 @@ static void digit_fills_all(void) {
       CHECK(log.count == 2);
       if (log.count == 2) {
         const double per_ms = RATE[r] / 1000.0;
-        CHECK(log.edges[0].digit == '7' && log.edges[1].digit == '7');
+        CHECK(log.edges[0].detail == '7' && log.edges[1].detail == '7');
         CHECK_NEAR((double)log.edges[0].position / per_ms, 0.0, 1.0);
         CHECK_NEAR((double)log.edges[1].position / per_ms, (double)signal.n / per_ms, 1.0);
       }

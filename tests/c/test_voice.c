@@ -3,6 +3,12 @@
 #include "check.h"
 #include "signals.h"
 
+/* A detector that learns nothing: the gate alone. */
+static int gate_init(rec_voice *voice, uint32_t rate, double sensitivity) {
+  const rec_voice_options options = {sensitivity, 0, 0, 4};
+  return rec_voice_init(voice, rate, &options);
+}
+
 /* Levels of a whole signal, and the edges. */
 typedef struct {
   edge_log log;
@@ -33,7 +39,7 @@ static heard listen_to(uint32_t rate, double sensitivity, const int16_t *pcm, si
   const size_t frame = rec_level_frame(rate);
   heard result = {.levels = allocate(n / frame, sizeof(float)), .frames = n / frame};
   rec_voice voice;
-  if (rec_voice_init(&voice, rate, sensitivity) != 0) {
+  if (gate_init(&voice, rate, sensitivity) != 0) {
     fprintf(stderr, "rate %lu, S %g refused\n", (unsigned long)rate, sensitivity);
     exit(1);
   }
@@ -71,7 +77,7 @@ static void check_well_formed(const heard *h, uint32_t rate, size_t n) {
   for (size_t i = 0; i < h->log.count; i++) {
     const rec_edge *edge = &h->log.edges[i];
     CHECK(edge->kind == (i % 2 ? REC_VOICE_END : REC_VOICE_START));
-    CHECK(edge->digit == 0);
+    CHECK(edge->detail == 0);
     CHECK(edge->position > last);
     CHECK(edge->position % rec_level_frame(rate) == 0);
     CHECK(edge->position >= 0 && edge->position <= (int64_t)n);
@@ -288,16 +294,16 @@ static void refusals(void) {
   rec_voice voice;
   check_case("refusals");
   for (int i = 0; i < 5; i++)
-    CHECK(rec_voice_init(&voice, 8000, sensitivities[i]) == -1);
-  CHECK(rec_voice_init(&voice, 8000, (double)NAN) == -1);
-  CHECK(rec_voice_init(&voice, 8000, (double)INFINITY) == -1);
-  CHECK(rec_voice_init(&voice, 8000, -(double)INFINITY) == -1);
+    CHECK(gate_init(&voice, 8000, sensitivities[i]) == -1);
+  CHECK(gate_init(&voice, 8000, (double)NAN) == -1);
+  CHECK(gate_init(&voice, 8000, (double)INFINITY) == -1);
+  CHECK(gate_init(&voice, 8000, -(double)INFINITY) == -1);
   for (int i = 0; i < 6; i++)
-    CHECK(rec_voice_init(&voice, rates[i], 44.0) == -1);
+    CHECK(gate_init(&voice, rates[i], 44.0) == -1);
   for (int r = 0; r < RATES; r++) {
-    CHECK(rec_voice_init(&voice, RATE[r], 0.0) == 0);
-    CHECK(rec_voice_init(&voice, RATE[r], 100.0) == 0);
-    CHECK(rec_voice_init(&voice, RATE[r], 44.5) == 0);
+    CHECK(gate_init(&voice, RATE[r], 0.0) == 0);
+    CHECK(gate_init(&voice, RATE[r], 100.0) == 0);
+    CHECK(gate_init(&voice, RATE[r], 44.5) == 0);
   }
 }
 
@@ -324,7 +330,7 @@ static void nothing_and_no_levels(void) {
     signal_t signal = signal_of_extremes(RATE[r], 20000, 5);
     rec_voice voice, before;
     rec_edge *edges = allocate(rec_edges_bound(RATE[r], signal.n), sizeof *edges);
-    CHECK(rec_voice_init(&voice, RATE[r], 40.0) == 0);
+    CHECK(gate_init(&voice, RATE[r], 40.0) == 0);
     CHECK(rec_voice_process(&voice, signal.pcm, 0, edges, NULL) == 0);
     CHECK(rec_voice_finish(&voice, edges) == 0);
     CHECK(rec_voice_process(&voice, signal.pcm, signal.n, edges, NULL) == 1);
@@ -334,6 +340,78 @@ static void nothing_and_no_levels(void) {
     free(edges);
     signal_free(&signal);
   }
+}
+
+/* A noisy line that changes: noise, bursts of a tone and of louder noise, a pause. */
+static signal_t noisy_line(uint32_t rate) {
+  random_source source = {20261122u};
+  signal_t signal = {.n = (size_t)rate * 16};
+  signal.pcm = allocate(signal.n, sizeof *signal.pcm);
+  for (size_t i = 0; i < signal.n; i++) {
+    const size_t tenth = i / (rate / 10);
+    double level = tenth > 110 && tenth < 125 ? 20.0 : 500.0;
+    if (tenth > 30 && tenth < 80 && tenth % 7 < 4)
+      level = 4000.0;
+    double value = level * random_between(&source, -1.0, 1.0);
+    if (tenth > 128 && tenth < 140)
+      value += 1500.0 * sin(2.0 * 3.14159265358979 * 700.0 * (double)i / rate);
+    signal.pcm[i] = (int16_t)value;
+  }
+  return signal;
+}
+
+/* What a revision says takes the place of what was told, and however the line is cut the
+ * same is told. */
+static void learning_is_the_same_however_cut(void) {
+  static const size_t cuts[] = {1, 159, 1000, 16001, AT_RANDOM};
+  for (int r = 0; r < RATES; r++)
+    for (int voice_only = 0; voice_only < 2; voice_only++) {
+      const rec_voice_options options = {44.0, 1, voice_only, 4};
+      const uint32_t rate = RATE[r];
+      signal_t signal = noisy_line(rate);
+      edge_log first = {NULL, 0, 0};
+      for (int c = 0; c < 5; c++) {
+        check_case("rate %lu, voice_only %d, cut %d", (unsigned long)rate, voice_only, c);
+        random_source source = {7u};
+        edge_log log = {NULL, 0, 0};
+        rec_voice voice;
+        CHECK(rec_voice_init(&voice, rate, &options) == 0);
+        int64_t known = 0;
+        size_t piece;
+        for (size_t done = 0; done < signal.n; done += piece) {
+          piece = next_piece(cuts[c], signal.n - done, &source);
+          rec_edge *edges = allocate(rec_edges_bound(rate, piece), sizeof *edges);
+          size_t count = rec_voice_process(&voice, signal.pcm + done, piece, edges, NULL);
+          CHECK(count <= rec_edges_bound(rate, piece));
+          size_t replaced = 0;
+          for (size_t i = 0; i < count; i++) {
+            if (edges[i].kind == REC_VOICE_REVISED) {
+              CHECK(edges[i].known >= known && edges[i].known <= (int64_t)(done + piece));
+              CHECK(i + (size_t)edges[i].detail < count);
+              replaced = (size_t)edges[i].detail + 1;
+            }
+            CHECK(replaced > 0 || edges[i].position >= known);
+            replaced -= replaced > 0;
+          }
+          CHECK(rec_voice_known(&voice) >= known);
+          known = rec_voice_known(&voice);
+          edge_log_add(&log, edges, count);
+          free(edges);
+        }
+        size_t revisions = 0;
+        for (size_t i = 0; i < log.count; i++)
+          revisions += log.edges[i].kind == REC_VOICE_REVISED;
+        CHECK(revisions > 0);
+        if (c == 0)
+          first = log;
+        else {
+          CHECK(edge_logs_equal(&first, &log));
+          edge_log_free(&log);
+        }
+      }
+      edge_log_free(&first);
+      signal_free(&signal);
+    }
 }
 
 int main(void) {
@@ -348,5 +426,6 @@ int main(void) {
   refusals();
   total();
   nothing_and_no_levels();
+  learning_is_the_same_however_cut();
   return check_report("test_voice");
 }

@@ -71,11 +71,16 @@ class Mp3Encoder:
         if self._closed:
             return
         self._closed = True
-        if self._samples == 0:
-            # LAME flushes too few frames for a file without samples to be recognised as one.
-            silence = np.zeros((self._samples_per_frame, self._channels), np.int16)
-            self._put_frames(bytes(self._lame.encode(silence.tobytes())))
-        self._put_frames(bytes(self._lame.flush()))
+        try:
+            if self._samples == 0:
+                # LAME flushes too few frames for a file without samples to be known as one.
+                silence = np.zeros((self._samples_per_frame, self._channels), np.int16)
+                self._put_frames(bytes(self._lame.encode(silence.tobytes())))
+            self._put_frames(bytes(self._lame.flush()))
+        finally:  # what is there is playable in any case
+            self._write_info_frame()
+
+    def _write_info_frame(self) -> None:
         self._file.seek(0)
         self._file.write(self._info_frame())
         self._file.seek(0, 2)
@@ -118,7 +123,7 @@ class Mp3Encoder:
         padding = max(0, frames * self._samples_per_frame - _ENCODER_DELAY - self._samples)
         flags = 0b0111  # frames, bytes and table of contents follow
         tag = b"Info" + flags.to_bytes(4, "big")
-        tag += frames.to_bytes(4, "big") + self._bytes.to_bytes(4, "big")
+        tag += frames.to_bytes(4, "big") + min(self._bytes, 0xFFFFFFFF).to_bytes(4, "big")
         tag += bytes(i * 256 // 100 for i in range(100))  # constant bit rate: linear
         tag += b"LAME3.100"
         tag += bytes([0x01, 0])  # tag revision 0, constant bit rate; low-pass not told
@@ -126,7 +131,7 @@ class Mp3Encoder:
         tag += bytes([0, min(255, BIT_RATES[self._rate] * self._channels)])
         tag += (_ENCODER_DELAY << 12 | min(padding, 0xFFF)).to_bytes(3, "big")
         tag += bytes(4)  # misc, gain, preset: not told
-        tag += self._bytes.to_bytes(4, "big")
+        tag += min(self._bytes, 0xFFFFFFFF).to_bytes(4, "big")
         tag += bytes(2)  # checksum of the music: not told
         return tag + _crc16(head + tag).to_bytes(2, "big")
 
@@ -147,8 +152,10 @@ class _FrameCounter:
         data = self._rest + data
         at = self._skip
         while at + _HEADER_BYTES <= len(data):
-            padding = data[at + 2] >> 1 & 1
-            at += self._per_kbps * self._kbps[data[at + 2] >> 4] // self._rate + padding
+            index, padding = data[at + 2] >> 4, data[at + 2] >> 1 & 1
+            if data[at] != 0xFF or not 0 < index < len(self._kbps):
+                raise RuntimeError("LAME's output is not a sequence of MP3 frames")
+            at += self._per_kbps * self._kbps[index] // self._rate + padding
             self.total += 1
         self._rest = data[at:]
         self._skip = max(0, at - len(data))

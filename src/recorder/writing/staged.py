@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+import soundfile
+
 from recorder.errors import FileError
 from recorder.writing.mp3 import Mp3Encoder
 from recorder.writing.wav import WavEncoder
@@ -34,6 +36,14 @@ def name_part(identifier: str) -> str:
     return safe.lstrip(".-") or "_"
 
 
+def readable_samples(path: Path) -> int | None:
+    """How many samples a file that may be damaged plays, per channel; None when it is no audio."""
+    try:
+        return int(soundfile.info(str(path)).frames)
+    except (OSError, RuntimeError):
+        return None
+
+
 def generated_name(call_id: str, recording_id: str, extension: str) -> str:
     """The file name of a recording: unique, since the recording_id is."""
     return f"{name_part(call_id)}_{name_part(recording_id)}.{extension}"
@@ -50,8 +60,8 @@ class StagedFile:
         self, path: Path, format: Literal["wav", "mp3"], sample_rate: int, channels: int
     ) -> None:
         self.path = path
-        self.staged = path.with_name(f".{path.name}.part")
         try:
+            self.staged = path.with_name(f".{path.name}.part")
             if path.exists():
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
             self._file = self.staged.open("x+b")
@@ -84,12 +94,15 @@ class StagedFile:
             return path, size
         raise AssertionError  # numbers do not run out
 
-    def close(self) -> None:
-        """Let go of the file, as complete as it can be made, under its staged name."""
-        with contextlib.suppress(OSError, RuntimeError):
-            self._encoder.close()
-        with contextlib.suppress(OSError):
-            self._file.close()
+    def close(self) -> int:
+        """Let go of a file that cannot be completed; return its size in bytes, as far as known."""
+        for closing in (self._encoder.close, self._file.close):
+            with contextlib.suppress(Exception):
+                closing()
+        try:
+            return self.staged.stat().st_size
+        except OSError:
+            return 0
 
     def _numbered(self) -> "Iterator[Path]":
         for number in itertools.count(1):
