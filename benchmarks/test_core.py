@@ -126,7 +126,11 @@ class Core:
         self._digits: Any = ffi.new("rec_dtmf *")
         self._voice: Any = ffi.new("rec_voice *")
         lib.rec_dtmf_init(self._digits, rate)
-        lib.rec_voice_init(self._voice, rate, _SENSITIVITY)
+        options = ffi.new("rec_voice_options *")
+        options.input_sensitivity = _SENSITIVITY
+        options.noise_tracking = True
+        options.quiet_blocks = 4
+        lib.rec_voice_init(self._voice, rate, options)
         self._digit_edges = ffi.new("rec_edge[]", room)
         self._voice_edges = ffi.new("rec_edge[]", room)
         self._digits_found = self._voice_found = 0
@@ -142,7 +146,7 @@ class Core:
 
     def found(self) -> str | int:
         edges = [self._digit_edges[i] for i in range(self._digits_found)]
-        digits = "".join(chr(edge.digit) for edge in edges if edge.kind == lib.REC_DIGIT_START)
+        digits = "".join(chr(edge.detail) for edge in edges if edge.kind == lib.REC_DIGIT_START)
         return digits or self._voice_found
 
 
