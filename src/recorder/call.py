@@ -187,11 +187,14 @@ class Call:
             self._take(said and said[at : at + piece], heard and heard[at : at + piece])
 
     def _take(self, said: bytes | None, heard: bytes | None) -> None:
+        timeline = self._timeline
         if said:
             self._hear_speak(said)
         if heard:
-            self._hear_listen(heard)
-        timeline = self._timeline
+            if self._hearing_listen:
+                self._hear_listen(heard)
+            else:
+                timeline.listen += len(heard) >> 1
         if timeline.speak != timeline.listen:
             leg, owed = timeline.owed()
             if owed:
@@ -206,8 +209,9 @@ class Call:
     def _hear_speak(self, pcm: bytes) -> None:
         """Place audio at the end of the leg, and let all who are concerned hear it."""
         n = len(pcm) >> 1
-        position = self._timeline.speak
-        self._timeline.speak = position + n
+        timeline = self._timeline
+        position = timeline.speak
+        timeline.speak = position + n
         pointer = core.samples(pcm)
         edges = self._digits.process(pointer, n)
         for capture in self._hearing_speak:
@@ -219,12 +223,11 @@ class Call:
         n = len(pcm) >> 1
         position = self._timeline.listen
         self._timeline.listen = position + n
-        if self._hearing_listen:
-            if self._beeps:  # another recording's: this one hears it as the party does
-                pcm = self._with_beeps(position, pcm)
-            pointer = core.samples(pcm)
-            for capture in self._hearing_listen:
-                capture.hear("listen", position, pcm, pointer, n)
+        if self._beeps:  # another recording's: this one hears it as the party does
+            pcm = self._with_beeps(position, pcm)
+        pointer = core.samples(pcm)
+        for capture in self._hearing_listen:
+            capture.hear("listen", position, pcm, pointer, n)
 
     def _settle(self) -> None:
         now = self._timeline.now

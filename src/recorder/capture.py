@@ -47,15 +47,12 @@ class AudioFile(Protocol):
 class _Track:
     """One leg's audio that is not written yet: PCM by position, with gaps where it is paused."""
 
-    __slots__ = ("_pieces", "detector", "start")
+    __slots__ = ("detector", "pieces", "start")
 
     def __init__(self, detector: VoiceDetector, start: int) -> None:
         self.detector = detector
         self.start = start  # of the detector's positions
-        self._pieces: deque[tuple[int, bytes]] = deque()
-
-    def append(self, position: int, pcm: bytes) -> None:
-        self._pieces.append((position, pcm))
+        self.pieces: deque[tuple[int, bytes]] = deque()
 
     def take(self, start: int, end: int) -> "NDArray[np.int16]":
         """Remove and return the samples from `start` to `end`, and forget what was before.
@@ -63,10 +60,10 @@ class _Track:
         What has not arrived when a recording is stopped is silence.
         """
         parts = []
-        while self._pieces and self._pieces[0][0] < end:
-            position, pcm = self._pieces.popleft()
+        while self.pieces and self.pieces[0][0] < end:
+            position, pcm = self.pieces.popleft()
             if position + len(pcm) // _BYTES > end:
-                self._pieces.appendleft((end, pcm[(end - position) * _BYTES :]))
+                self.pieces.appendleft((end, pcm[(end - position) * _BYTES :]))
                 pcm = pcm[: (end - position) * _BYTES]
             if position < start:
                 pcm = pcm[(start - position) * _BYTES :]
@@ -146,10 +143,11 @@ class Capture:
             pcm, pointer = pcm[before * _BYTES :], pointer + before
             position, n = self._start, n - before
         if self._unpaused:
-            track.append(position, pcm)
+            track.pieces.append((position, pcm))
         else:
             for start, end in self.recording.keeps(position, position + n):
-                track.append(start, pcm[(start - position) * _BYTES : (end - position) * _BYTES])
+                part = pcm[(start - position) * _BYTES : (end - position) * _BYTES]
+                track.pieces.append((start, part))
         edges = track.detector.process(pointer, n)
         if edges:
             self._tell_voice(leg, track, edges)

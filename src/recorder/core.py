@@ -6,6 +6,7 @@ samples are the bytes of native 16-bit PCM, reached through a pointer that `samp
 and several detectors may share.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -23,6 +24,8 @@ DIGITS: Final = "0123456789ABCD*#"
 
 EdgeKind = Literal["voice_start", "voice_end", "digit_start", "digit_end", "voice_revised"]
 Encoding = Literal["pcmu", "pcma"]
+
+_NO_LEVELS: Final = ffi.NULL
 
 _KINDS: Final[dict[int, EdgeKind]] = {
     lib.REC_VOICE_START: "voice_start",
@@ -63,9 +66,9 @@ def level_frame(sample_rate: int) -> int:
     return int(lib.rec_level_frame(sample_rate))
 
 
-def samples(pcm: bytes) -> Any:
-    """A pointer to native 16-bit PCM, valid as long as it is held."""
-    return ffi.from_buffer("int16_t[]", pcm)
+# samples(pcm): a pointer to native 16-bit PCM in bytes, valid as long as it is held. No function of
+# Python's own: it is called for every frame.
+samples: Final = partial(ffi.from_buffer, "int16_t[]")
 
 
 class _EdgeBuffer:
@@ -127,21 +130,23 @@ class VoiceDetector:
 
     def process(self, pcm: Any, n: int) -> "Sequence[Edge]":
         """Hear n samples; return the edges that became known, in the order they take effect."""
-        if n > self._buffer.capacity:
-            self._buffer.reserve(n)
-        count = self._process(self._state, pcm, n, self._buffer.edges, ffi.NULL)
-        return self._buffer.read(count) if count else ()
+        buffer = self._buffer
+        if n > buffer.capacity:
+            buffer.reserve(n)
+        count = self._process(self._state, pcm, n, buffer.edges, _NO_LEVELS)
+        return buffer.read(count) if count else ()
 
     def process_levels(self, pcm: Any, n: int, levels: "NDArray[np.float32]") -> "Sequence[Edge]":
         """As `process`, and write the level of each frame completed, in dBFS, to `levels`.
 
         `levels` has room for n // frame + 1 values.
         """
-        if n > self._buffer.capacity:
-            self._buffer.reserve(n)
+        buffer = self._buffer
+        if n > buffer.capacity:
+            buffer.reserve(n)
         out = ffi.from_buffer("float[]", levels)
-        count = self._process(self._state, pcm, n, self._buffer.edges, out)
-        return self._buffer.read(count) if count else ()
+        count = self._process(self._state, pcm, n, buffer.edges, out)
+        return buffer.read(count) if count else ()
 
     def finish(self) -> "Sequence[Edge]":
         """No samples will follow: the edges of what was still open."""
@@ -167,10 +172,11 @@ class DigitDecoder:
 
     def process(self, pcm: Any, n: int) -> "Sequence[Edge]":
         """Hear n samples; return the edges that became known."""
-        if n > self._buffer.capacity:
-            self._buffer.reserve(n)
-        count = self._process(self._state, pcm, n, self._buffer.edges)
-        return self._buffer.read(count) if count else ()
+        buffer = self._buffer
+        if n > buffer.capacity:
+            buffer.reserve(n)
+        count = self._process(self._state, pcm, n, buffer.edges)
+        return buffer.read(count) if count else ()
 
     def finish(self) -> "Sequence[Edge]":
         """No samples will follow: the edges of what was still open."""
