@@ -901,3 +901,18 @@ def test_any_file_name_has_a_url(make_call: Callable[..., Call], tmp_path: Path,
     action = call.record(NO_LIMITS, path=tmp_path / name)
     action.stop()
     assert result_of(action).state == "finished"
+
+
+def test_a_pause_fades_also_when_the_other_leg_is_ahead(call: Call) -> None:
+    action = call.record(NO_LIMITS)
+    loud = signals.tone(1.0, -6, hz=440)
+    for at in range(0, 8000, 160):
+        call.feed(speak=loud[at : at + 160])
+        call.feed(listen=bytes(320 if at else 320 * 20))
+    action.pause()
+    call.feed(speak=bytes(320))
+    action.resume()
+    action.stop()
+    recorded = audio_of(action.result)
+    assert np.array_equal(recorded[:7968], loud[:7968])
+    assert abs(int(recorded[7999])) < 600

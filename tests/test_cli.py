@@ -287,3 +287,13 @@ def test_an_interrupt_keeps_an_exact_prefix(tmp_path: Path, format_: str) -> Non
     assert len(kept) == round(event["params"]["duration"] * 8000)
     if format_ == "wav":
         assert np.array_equal(kept[: len(audio)], audio[: len(kept)])
+
+
+def test_the_hearing_options(tmp_path: Path) -> None:
+    noisy = write(tmp_path / "noisy.wav", signals.noise(8, -35))
+    assert recorder("record", noisy, folder=tmp_path).status == 3
+    assert recorder("record", noisy, "--no-noise-tracking", folder=tmp_path).status == 0
+    knock = np.concatenate([signals.silence(1), signals.noise(0.12, -20), signals.silence(6)])
+    source = write(tmp_path / "knock.wav", knock)
+    assert recorder("record", source, folder=tmp_path).status == 0
+    assert recorder("record", source, "--voice-only", folder=tmp_path).status == 3

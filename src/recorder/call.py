@@ -230,13 +230,13 @@ class Call:
             capture.hear("listen", position, pcm, pointer, n)
 
     def _settle(self) -> None:
-        now = self._timeline.now
         ended = False
         for running in self._running:
             capture = running.capture
-            if not capture.began and now >= capture.recording.start:
+            position = self._position_of(capture)
+            if not capture.began and position >= capture.recording.start:
                 self._begin(running)
-            capture.settle(now, self._digits)
+            capture.settle(position, self._digits)
             ended = ended or capture.ending is not None
         if ended:
             for running in [r for r in self._running if r.capture.ending is not None]:

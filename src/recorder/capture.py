@@ -86,7 +86,6 @@ class Capture:
         self.failure = ""  # what went wrong while writing
         self.written_samples = 0
         self.began = False
-        self._rate = sample_rate
         self._fade = whole_samples(mixing.FADE_SECONDS, sample_rate)
         self._block = whole_samples(_BLOCK_SECONDS, sample_rate)
         self._start = start
@@ -174,7 +173,7 @@ class Capture:
         return counts
 
     def settle(self, now: int, digits: DigitDecoder) -> None:
-        """Judge and write what can be, `now` being the call's position."""
+        """Judge and write what can be, `now` being the position of the legs recorded."""
         if now < self._start:
             return
         known = self._known(digits)

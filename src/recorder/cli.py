@@ -261,6 +261,13 @@ def _with_input_options(command: Any) -> Any:
     show_default=True,
     help="The file never gets longer. 0: off.",
 )
+@click.option(
+    "--noise-tracking/--no-noise-tracking",
+    default=_DEFAULTS.noise_tracking,
+    show_default=True,
+    help="Learn the noise of the line; without, the gate alone decides.",
+)
+@click.option("--voice-only", is_flag=True, help="Breaths, knocks and slams are no input.")
 @click.option("--control-id", help="The recording's name in the event.")
 @click.option(
     "-o",
