@@ -216,6 +216,8 @@ static int near_nominal(const rec_dtmf *self, int64_t block, int tone, double to
   float re0, im0, re1, im1;
   window_amplitude(self, window_at(self, step, block), tone, &re0, &im0);
   window_amplitude(self, window_at(self, step + 2, block), tone, &re1, &im1);
+  if ((re0 == 0.0f && im0 == 0.0f) || (re1 == 0.0f && im1 == 0.0f))
+    return 0; /* digital silence in mid-block has no phase */
   double error = phase_error(re0, im0, re1, im1, 2.0 * self->step * self->frequency[tone]);
   return fabs(error) < 2.0 * PI * tolerance_hz * 2.0 * self->step_ms / 1000.0;
 }
