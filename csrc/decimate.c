@@ -3,7 +3,7 @@
  * Integer decimation through a linear-phase low-pass: windowed sinc with a Kaiser
  * window, beta 5 (J. F. Kaiser, "Nonrecursive digital filter design using the
  * I0-sinh window function", 1974), 8 taps per factor, cut off at 0.475 of the
- * inner rate. Aliases that matter to DTMF (image of 697..1633 Hz) are 50 dB down.
+ * inner rate. Aliases that matter to DTMF (images of 697..1633 Hz) are 59 dB down.
  */
 #include "recorder_core.h"
 

@@ -11,7 +11,7 @@
  * On a quiet line the gate alone decides. On a noisy one the steady background is
  * learnt, and what was taken for input is judged again, four seconds back, with what
  * is known since: sound that just goes on was background, sound from the first
- * sample that stopped was input. rec_voice_init's `tracking` switches all that off.
+ * sample that stopped was input. Without noise_tracking there is none of that.
  */
 #include "recorder_core.h"
 
@@ -328,12 +328,12 @@ static size_t look_back(rec_voice *self, rec_edge *edges) {
     return 0;
   size_t count = 0;
   self->rule = self->settled;
-  /* Nothing that has left the look-back ended later than that. */
-  int64_t since = self->rule.in_burst ? self->rule.burst_start : self->rule.last_end;
+  /* From the stretch that the look-back cuts, or may yet make evident, on. */
+  int64_t since = self->rule.last_end;
   if (self->rule.told)
     since = self->rule.start;
-  else if (self->rule.burst_told)
-    since = self->rule.last_end;
+  else if (self->rule.in_burst && !self->rule.burst_told)
+    since = self->rule.burst_start;
   edges[count++] = (rec_edge){since, 0, REC_VOICE_REVISED, 0};
   if (self->rule.told)
     edges[count++] = (rec_edge){self->rule.start, 0, REC_VOICE_START, 0};

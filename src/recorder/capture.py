@@ -5,7 +5,7 @@ import logging
 from collections import deque
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from recorder import mixing
 from recorder.core import DigitDecoder, VoiceDetector
 from recorder.options import RecordOptions, timer, whole_samples
 from recorder.recording import Ending, PauseBehavior, Reason, Recording, Segment, State
-from recorder.writing import readable_samples
+from recorder.writing import StagedFile, readable_samples
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,30 +28,13 @@ _BLOCK_SECONDS: Final = 0.5  # what is written at once
 _BYTES: Final = 2  # per sample
 
 
-class AudioFile(Protocol):
-    """What a capture writes to."""
-
-    path: Path
-    staged: Path
-
-    def write(self, block: "NDArray[np.int16]") -> None:
-        """Append samples, (n,) or (n, 2)."""
-
-    def publish(self) -> tuple[Path, int]:
-        """Complete the file; return its final path and size in bytes."""
-
-    def close(self) -> int:
-        """Let go of it as it is; return its size in bytes."""
-
-
 class _Track:
     """One leg's audio that is not written yet: PCM by position, with gaps where it is paused."""
 
-    __slots__ = ("detector", "pieces", "start")
+    __slots__ = ("detector", "pieces")
 
-    def __init__(self, detector: VoiceDetector, start: int) -> None:
-        self.detector = detector
-        self.start = start  # of the detector's positions
+    def __init__(self, detector: VoiceDetector) -> None:
+        self.detector = detector  # its positions count from the recording's start
         self.pieces: deque[tuple[int, bytes]] = deque()
 
     def take(self, start: int, end: int) -> "NDArray[np.int16]":
@@ -79,7 +62,7 @@ class Capture:
     """
 
     def __init__(
-        self, options: RecordOptions, sample_rate: int, *, start: int, file: AudioFile
+        self, options: RecordOptions, sample_rate: int, *, start: int, file: StagedFile
     ) -> None:
         self.options = options
         self.file = file
@@ -101,8 +84,7 @@ class Capture:
                     noise_tracking=options.noise_tracking,
                     voice_only=options.voice_only,
                     quiet_blocks=options.quiet_blocks,
-                ),
-                start,
+                )
             )
             for leg in options.legs
         }
@@ -149,28 +131,26 @@ class Capture:
                 track.pieces.append((start, part))
         edges = track.detector.process(pointer, n)
         if edges:
-            self._tell_voice(leg, track, edges)
+            self._tell_voice(leg, edges)
 
-    def _tell_voice(self, leg: "Leg", track: _Track, edges: "Sequence[Edge]") -> None:
+    def _tell_voice(self, leg: "Leg", edges: "Sequence[Edge]") -> None:
         told = iter(edges)
         for edge in told:
-            position = track.start + edge.position
+            position = self._start + edge.position
             if edge.kind == "voice_start":
                 self.recording.voice_start(leg, position)
             elif edge.kind == "voice_end":
                 self.recording.voice_end(leg, position)
             else:
-                instead = [track.start + next(told).position for _ in range(edge.replaced_by)]
+                instead = [self._start + next(told).position for _ in range(edge.replaced_by)]
                 stretches = list(zip_longest(instead[::2], instead[1::2]))
-                self.recording.voice_revised(leg, position, stretches, track.start + edge.known)
+                self.recording.voice_revised(leg, position, stretches, self._start + edge.known)
         self.wake = 0
 
-    def press(self, digit: str, position: int) -> bool:
-        """Tell a digit of the party; return whether it may end the recording."""
-        counts = self.recording.press(digit, position)
-        if counts:
+    def press(self, digit: str, position: int) -> None:
+        """Tell a digit of the party."""
+        if self.recording.press(digit, position):
             self.wake = 0
-        return counts
 
     def settle(self, now: int, digits: DigitDecoder) -> None:
         """Judge and write what can be, `now` being the position of the legs recorded."""
@@ -213,7 +193,7 @@ class Capture:
 
     def _known(self, digits: DigitDecoder) -> int:
         """Everything that happened before this position is known."""
-        known = min(track.start + track.detector.known for track in self._tracks.values())
+        known = self._start + min(track.detector.known for track in self._tracks.values())
         return min(known, digits.known) if self.options.terminators else known
 
     # -- the file --------------------------------------------------------------------------

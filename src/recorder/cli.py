@@ -195,6 +195,14 @@ def _filled(block: NDArray[Any] | None, n: int, source: _Source) -> NDArray[Any]
     return np.pad(block[:, 0], (0, n - len(block)), constant_values=quiet)
 
 
+_sensitivity_option = click.option(
+    "--input-sensitivity",
+    type=float,
+    default=_DEFAULTS.input_sensitivity,
+    show_default=True,
+    metavar="S",
+    help="0 to 100: the gate is at -S dBFS.",
+)
 _input_options = [
     click.option("--rate", type=int, help="Sample rate of raw PCM, in Hz."),
     click.option(
@@ -245,14 +253,7 @@ def _with_input_options(command: Any) -> Any:
     help="DTMF digits that end it.",
 )
 @click.option("--beep", is_flag=True, help="Start after a beep that the party would hear.")
-@click.option(
-    "--input-sensitivity",
-    type=float,
-    default=_DEFAULTS.input_sensitivity,
-    show_default=True,
-    metavar="S",
-    help="0 to 100: the gate is at -S dBFS.",
-)
+@_sensitivity_option
 @click.option(
     "--max-length",
     type=float,
@@ -377,14 +378,7 @@ def _for_a_person(event: RecordEvent) -> str:
 
 @main.command("detect")
 @click.argument("input_", metavar="INPUT")
-@click.option(
-    "--input-sensitivity",
-    type=float,
-    default=_DEFAULTS.input_sensitivity,
-    show_default=True,
-    metavar="S",
-    help="0 to 100: the gate is at -S dBFS.",
-)
+@_sensitivity_option
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
 @_with_input_options
 def detect_(

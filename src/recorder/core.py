@@ -15,7 +15,7 @@ from recorder._core import ffi, lib
 from recorder.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -72,20 +72,21 @@ samples: Final = partial(ffi.from_buffer, "int16_t[]")
 
 
 class _EdgeBuffer:
-    """Room for the edges that one call of a process function may report."""
+    """Room for the edges that one call of a process function with a second of audio may report."""
 
-    __slots__ = ("_rate", "capacity", "edges")
+    __slots__ = ("capacity", "edges")
 
     def __init__(self, rate: int) -> None:
-        self._rate = rate
-        self.reserve(rate)
-
-    def reserve(self, n: int) -> None:
-        self.capacity = n
-        self.edges = ffi.new("rec_edge[]", lib.rec_edges_bound(self._rate, n))
+        self.capacity = rate
+        self.edges = ffi.new("rec_edge[]", lib.rec_edges_bound(rate, rate))
 
     def read(self, count: int) -> "list[Edge]":
         return [_edge(self.edges[i]) for i in range(count)]
+
+    def slices(self, n: int) -> "Iterator[tuple[int, int]]":
+        """Where to cut n samples so that the room is enough: offsets and lengths."""
+        for at in range(0, n, self.capacity):
+            yield at, min(self.capacity, n - at)
 
 
 def _edge(edge: Any) -> Edge:
@@ -132,21 +133,25 @@ class VoiceDetector:
         """Hear n samples; return the edges that became known, in the order they take effect."""
         buffer = self._buffer
         if n > buffer.capacity:
-            buffer.reserve(n)
+            slices = buffer.slices(n)
+            return [edge for at, part in slices for edge in self.process(pcm + at, part)]
         count = self._process(self._state, pcm, n, buffer.edges, _NO_LEVELS)
         return buffer.read(count) if count else ()
 
-    def process_levels(self, pcm: Any, n: int, levels: "NDArray[np.float32]") -> "Sequence[Edge]":
-        """As `process`, and write the level of each frame completed, in dBFS, to `levels`.
+    def process_levels(self, pcm: Any, n: int, levels: "NDArray[np.float32]") -> "list[Edge]":
+        """As `process` from a detector's start, and write each frame's level, in dBFS, to `levels`.
 
         `levels` has room for n // frame + 1 values.
         """
-        buffer = self._buffer
-        if n > buffer.capacity:
-            buffer.reserve(n)
         out = ffi.from_buffer("float[]", levels)
-        count = self._process(self._state, pcm, n, buffer.edges, out)
-        return buffer.read(count) if count else ()
+        edges: list[Edge] = []
+        # A second holds whole frames at every rate.
+        for at, part in self._buffer.slices(n):
+            count = self._process(
+                self._state, pcm + at, part, self._buffer.edges, out + at // self.frame
+            )
+            edges += self._buffer.read(count)
+        return edges
 
     def finish(self) -> "Sequence[Edge]":
         """No samples will follow: the edges of what was still open."""
@@ -174,7 +179,8 @@ class DigitDecoder:
         """Hear n samples; return the edges that became known."""
         buffer = self._buffer
         if n > buffer.capacity:
-            buffer.reserve(n)
+            slices = buffer.slices(n)
+            return [edge for at, part in slices for edge in self.process(pcm + at, part)]
         count = self._process(self._state, pcm, n, buffer.edges)
         return buffer.read(count) if count else ()
 

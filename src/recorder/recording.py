@@ -73,9 +73,9 @@ class _Stretch:
 # A leg, a digit, or what a revision says.
 _Detail = str | tuple[str, int, tuple[tuple[int, int | None], ...]]
 
-# Stretches of voice that may still be revised: they began within the last 4 s, and take 60 ms at
-# least, with 40 ms between them.
-_KEPT: Final = 50
+# Stretches of voice that may still be revised: they began within the last 4 s, at most one every
+# 40 ms.
+_KEPT: Final = 101
 
 
 class _Happening(IntEnum):
