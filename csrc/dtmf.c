@@ -91,8 +91,8 @@ int rec_dtmf_init(rec_dtmf *self, uint32_t rate) {
     double omega = 2.0 * PI * TONES_HZ[tone] / inner;
     self->frequency[tone] = omega;
     for (uint32_t i = 0; i < self->block / 2; i++) {
-      self->block_cos[i][tone] = (float)cos(omega * (i + 0.5));
-      self->block_sin[i][tone] = (float)sin(omega * (i + 0.5));
+      self->block_cos[tone / 4][i][tone % 4] = (float)cos(omega * (i + 0.5));
+      self->block_sin[tone / 4][i][tone % 4] = (float)sin(omega * (i + 0.5));
     }
     for (uint32_t i = 0; i < self->window; i++) {
       double hann = 0.5 - 0.5 * cos(2.0 * PI * (i + 0.5) / self->window);
@@ -127,35 +127,16 @@ static int64_t onset_position(const rec_dtmf *self, double steps) {
 
 /* ---- the cheap look ----------------------------------------------------- */
 
-/* One value for each of the eight tones: innermost, so that they share a register. */
-typedef struct {
-  float tone[8];
-} eight;
-
-static inline eight multiply_add(eight sum, float x, const float factors[8]) {
-  for (int tone = 0; tone < 8; tone++)
-    sum.tone[tone] += x * factors[tone];
-  return sum;
-}
-
-/* The power of the eight tones in the block, folded about its middle. */
-static void block_powers(const rec_dtmf *self, const float *x, float powers[8]) {
-  eight re = {{0}}, im = {{0}};
-  const size_t half = self->block / 2;
-  for (size_t i = 0; i < half; i++) {
-    const float after = x[half + i], before = x[half - 1 - i];
-    re = multiply_add(re, after + before, self->block_cos[i]);
-    im = multiply_add(im, after - before, self->block_sin[i]);
-  }
-  const float scale = 2.0f / ((float)self->block * (float)self->block);
-  for (int tone = 0; tone < 8; tone++)
-    powers[tone] = scale * (square(re.tone[tone]) + square(im.tone[tone]));
-}
-
-/* Four running sums side by side. */
+/* Four running sums side by side, in one register. */
 typedef struct {
   float lane[4];
 } four;
+
+static inline four multiply_add(four sum, float x, const float factors[4]) {
+  for (int lane = 0; lane < 4; lane++)
+    sum.lane[lane] += x * factors[lane];
+  return sum;
+}
 
 static inline four multiply_add_each(four sum, const float a[4], const float b[4]) {
   for (int lane = 0; lane < 4; lane++)
@@ -172,8 +153,19 @@ static float mean_square(const float *x, size_t n) {
   return total(sum) / (float)n;
 }
 
-/* The strongest of a group's four bins, or -1 when it does not stand out. */
-static int winner(const float powers[4]) {
+/* The strongest tone of a group in the block, and its power; -1 when none stands out. The block
+ * is folded about its middle. */
+static int winner(const rec_dtmf *self, const float *x, int group, float *power) {
+  four re = {{0}}, im = {{0}};
+  const size_t half = self->block / 2;
+  for (size_t i = 0; i < half; i++) {
+    const float after = x[half + i], before = x[half - 1 - i];
+    re = multiply_add(re, after + before, self->block_cos[group][i]);
+    im = multiply_add(im, after - before, self->block_sin[group][i]);
+  }
+  float powers[4];
+  for (int i = 0; i < 4; i++)
+    powers[i] = square(re.lane[i]) + square(im.lane[i]);
   int best = 0;
   for (int i = 1; i < 4; i++)
     if (powers[i] > powers[best])
@@ -181,6 +173,7 @@ static int winner(const float powers[4]) {
   for (int i = 0; i < 4; i++)
     if (i != best && powers[i] * HIT_OVER_RUNNER_UP > powers[best])
       return -1;
+  *power = 2.0f / ((float)self->block * (float)self->block) * powers[best];
   return best;
 }
 
@@ -229,16 +222,15 @@ static int block_hit(const rec_dtmf *self, int64_t block, int *low, int *high) {
   float energy = mean_square(x, self->block);
   if (energy < weakest)
     return 0;
-  float powers[8];
-  block_powers(self, x, powers);
-  *low = winner(powers);
-  *high = winner(powers + 4);
-  if (*low < 0 || *high < 0)
-    return 0;
-  float p_low = powers[*low], p_high = powers[4 + *high];
-  return p_low + p_high > (float)HIT_SHARE * energy && p_low > (float)HIT_LEVEL * weakest &&
-         p_high > (float)HIT_LEVEL * weakest && p_low < (float)HIT_LOW_OVER_HIGH * p_high &&
-         p_high < (float)HIT_HIGH_OVER_LOW * p_low && near_nominal(self, block, *low, HIT_LOW_HZ) &&
+  float p_low, p_high;
+  *low = winner(self, x, 0, &p_low);
+  if (*low < 0)
+    return 0; /* most speech goes here */
+  *high = winner(self, x, 1, &p_high);
+  return *high >= 0 && p_low + p_high > (float)HIT_SHARE * energy &&
+         p_low > (float)HIT_LEVEL * weakest && p_high > (float)HIT_LEVEL * weakest &&
+         p_low < (float)HIT_LOW_OVER_HIGH * p_high && p_high < (float)HIT_HIGH_OVER_LOW * p_low &&
+         near_nominal(self, block, *low, HIT_LOW_HZ) &&
          near_nominal(self, block, 4 + *high, HIT_HIGH_HZ);
 }
 

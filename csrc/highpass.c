@@ -56,6 +56,12 @@ void rec_highpass_init(rec_highpass *self, uint32_t rate) {
     self->taps[i] = (float)taps[i];
 }
 
+/* One output of the taps; x is the oldest of the inputs it takes. */
+static inline float filtered(const float t[TAPS], const float *x) {
+  return ((t[0] * x[8] + t[1] * x[7]) + (t[2] * x[6] + t[3] * x[5])) +
+         ((t[4] * x[4] + t[5] * x[3]) + (t[6] * x[2] + t[7] * x[1])) + t[8] * x[0];
+}
+
 double rec_highpass_process(rec_highpass *self, const int16_t *pcm, size_t n, float *y) {
   float x[HISTORY + REC_LEVEL_FRAME_MAX];
   if (n == 0)
@@ -71,13 +77,8 @@ double rec_highpass_process(rec_highpass *self, const int16_t *pcm, size_t n, fl
     x[HISTORY + i] = (float)(pcm[i] - self->offset);
   memcpy(self->x, x + n, sizeof self->x);
 
-  const float t0 = self->taps[0], t1 = self->taps[1], t2 = self->taps[2];
-  const float t3 = self->taps[3], t4 = self->taps[4], t5 = self->taps[5];
-  const float t6 = self->taps[6], t7 = self->taps[7], t8 = self->taps[8];
-  for (size_t i = 0; i < n; i++)
-    y[i] = ((t0 * x[i + 8] + t1 * x[i + 7]) + (t2 * x[i + 6] + t3 * x[i + 5])) +
-           ((t4 * x[i + 4] + t5 * x[i + 3]) + (t6 * x[i + 2] + t7 * x[i + 1])) + t8 * x[i];
-
+  float taps[TAPS];
+  memcpy(taps, self->taps, sizeof taps);
   /* The last eight outputs, oldest first in each. */
   float newer[LANES], older[LANES], squares[LANES] = {0};
   memcpy(newer, self->newer, sizeof newer);
@@ -86,7 +87,7 @@ double rec_highpass_process(rec_highpass *self, const int16_t *pcm, size_t n, fl
   size_t whole = n - n % LANES;
   for (size_t i = 0; i < whole; i += LANES)
     for (size_t lane = 0; lane < LANES; lane++) {
-      const float out = (y[i + lane] - c8 * older[lane]) - c4 * newer[lane];
+      const float out = (filtered(taps, x + i + lane) - c8 * older[lane]) - c4 * newer[lane];
       older[lane] = newer[lane];
       newer[lane] = out;
       y[i + lane] = out;
@@ -95,7 +96,7 @@ double rec_highpass_process(rec_highpass *self, const int16_t *pcm, size_t n, fl
   double sum = ((double)squares[0] + squares[1]) + ((double)squares[2] + squares[3]);
   for (size_t i = whole; i < n; i++) {
     /* Fewer than a round: move all along by one, oldest first. */
-    const float out = (y[i] - c8 * older[0]) - c4 * newer[0];
+    const float out = (filtered(taps, x + i) - c8 * older[0]) - c4 * newer[0];
     memmove(older, older + 1, (LANES - 1) * sizeof *older);
     older[LANES - 1] = newer[0];
     memmove(newer, newer + 1, (LANES - 1) * sizeof *newer);

@@ -151,8 +151,8 @@ enum {
 typedef struct {
   uint32_t factor;
   uint32_t taps;
-  float coefficients[REC_DECIMATE_TAPS_MAX];
-  float history[REC_DECIMATE_TAPS_MAX + REC_DECIMATE_IN_MAX];
+  int16_t coefficients[REC_DECIMATE_TAPS_MAX]; /* they add up to 2^15 */
+  int16_t history[REC_DECIMATE_TAPS_MAX + REC_DECIMATE_IN_MAX];
 } rec_decimator;
 
 void rec_decimator_init(rec_decimator *self, uint32_t factor);
@@ -209,7 +209,7 @@ typedef struct {
   double inner_rate, step_ms;
   float weakest_amplitude; /* of each tone */
   double frequency[8];     /* 697 .. 1633 Hz */
-  float block_cos[REC_DTMF_BLOCK_MAX / 2][8], block_sin[REC_DTMF_BLOCK_MAX / 2][8];
+  float block_cos[2][REC_DTMF_BLOCK_MAX / 2][4], block_sin[2][REC_DTMF_BLOCK_MAX / 2][4];
   float window_cos[8][REC_DTMF_WINDOW_MAX], window_sin[8][REC_DTMF_WINDOW_MAX];
   float window_sum;
   double last_end[16]; /* per digit: where its last press ended, in steps */

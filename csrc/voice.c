@@ -22,7 +22,7 @@
 #define FRAMES_PER_BLOCK 5
 #define NEEDED 3 /* frames of five above the gate */
 
-#define CAP_DBFS (-26.0)       /* louder than this is input whatever the background */
+#define CAP_DBFS (-26.0)       /* what stays louder is input whatever the background */
 #define LOW_LINE_DB 6.0        /* a block so far below the gate is quiet */
 #define RELEASE_BLOCKS 25      /* 2.5 s without a low block, and steady: no quiet line */
 #define RELEASE_LONG_BLOCKS 50 /* 5 s without one */
@@ -51,11 +51,12 @@ enum { ABOVE = 1, ZERO = 2, TONE = 4, PERIODIC = 8, INPUT = 16 }; /* of a frame 
 enum { LOW = 1, BLOCK_ZERO = 2, BLOCK_TONE = 4 };                 /* of a block */
 
 /* Evidence of voice: periodicity at a pitch of 80 to 400 Hz, or length. */
-#define PERIODIC_LEAST 0.65f /* normalised autocorrelation */
-#define PERIODIC_SHORTEST 5  /* lags, in samples at 2 kHz: 2.5 ms */
-#define PERIODIC_LONGEST 25  /* 12.5 ms */
-#define BURST_HOLE_FRAMES 12 /* 0.24 s */
-#define BURST_LONG_FRAMES 40 /* 0.8 s */
+#define PERIODIC_LEAST 0.65f  /* normalised autocorrelation */
+#define PERIODIC_ENERGY 1e-5f /* a stretch with less of the window's is next to silent */
+#define PERIODIC_SHORTEST 5   /* lags, in samples at 2 kHz: 2.5 ms */
+#define PERIODIC_LONGEST 25   /* 12.5 ms */
+#define BURST_HOLE_FRAMES 12  /* 0.24 s */
+#define BURST_LONG_FRAMES 40  /* 0.8 s */
 
 static const double PI = 3.14159265358979323846;
 
@@ -95,29 +96,31 @@ static rec_voice_block *block_at(rec_voice *self, int64_t index) {
 
 /* Digital silence: nothing but one value, however large (that is DC). */
 static int all_equal(const int16_t *pcm, size_t n) {
-  int16_t differs = 0;
-  for (size_t i = 1; i < n; i++)
-    differs |= (int16_t)(pcm[i] ^ pcm[0]);
-  return !differs;
+  return memcmp(pcm, pcm + 1, (n - 1) * sizeof *pcm) == 0;
 }
 
-/* The frequency of the one sine that y is, in Hz; 0 when it is none. A sine obeys
- * y[n] + y[n - 2d] = 2 cos(w d) y[n - d]: fitted by least squares. */
-static double sine_frequency(const float *y, size_t n, uint32_t rate) {
+/* The frequency of the one sine that y, of this mean square, is, in Hz; 0 when it is none. A
+ * sine obeys y[n] + y[n - 2d] = 2 cos(w d) y[n - d]: fitted by least squares. */
+static double sine_frequency(const float *y, size_t n, uint32_t rate, float power) {
   const size_t d = (rate + 4000) / 8000;
   float sb = 0.0f, bb = 0.0f, ss = 0.0f;
-  float sum_sb[4] = {0}, sum_bb[4] = {0}, sum_ss[4] = {0};
-  for (size_t i = 0; i + 2 * d + 4 <= n; i += 4)
-    for (size_t lane = 0; lane < 4; lane++) {
-      const float b = y[i + lane + d], s = y[i + lane] + y[i + lane + 2 * d];
-      sum_sb[lane] += s * b;
-      sum_bb[lane] += b * b;
-      sum_ss[lane] += s * s;
+  for (size_t i = 0; i + 2 * d + 4 <= n;) {
+    float sum_sb[4] = {0}, sum_bb[4] = {0}, sum_ss[4] = {0};
+    for (size_t part = i + n / 4; i < part && i + 2 * d + 4 <= n; i += 4)
+      for (size_t lane = 0; lane < 4; lane++) {
+        const float b = y[i + lane + d], s = y[i + lane] + y[i + lane + 2 * d];
+        sum_sb[lane] += s * b;
+        sum_bb[lane] += b * b;
+        sum_ss[lane] += s * s;
+      }
+    for (int lane = 0; lane < 4; lane++) {
+      sb += sum_sb[lane];
+      bb += sum_bb[lane];
+      ss += sum_ss[lane];
     }
-  for (int lane = 0; lane < 4; lane++) {
-    sb += sum_sb[lane];
-    bb += sum_bb[lane];
-    ss += sum_ss[lane];
+    /* What a part leaves over the whole can only add to: most speech is known here. */
+    if (bb > 0.0f && ss - sb * sb / bb >= (float)TONE_RESIDUAL * power * (float)n)
+      return 0.0;
   }
   if (bb <= 0.0f || ss - sb * sb / bb >= (float)TONE_RESIDUAL * bb)
     return 0.0;
@@ -130,7 +133,7 @@ static double sine_frequency(const float *y, size_t n, uint32_t rate) {
 
 /* Counts how long one tone has lasted; marks its frames once that is long enough. */
 static void follow_tone(rec_voice *self, const float *y, float power) {
-  double hz = sine_frequency(y, self->frame, self->rate);
+  double hz = sine_frequency(y, self->frame, self->rate, power);
   int same = hz > 0.0 && self->tone_frames > 0 &&
              fabs(hz - self->tone_hz) <= TONE_STEADY_HZ * self->tone_hz &&
              power <= self->tone_power * (float)ratio(TONE_STEADY_DB) &&
@@ -167,31 +170,30 @@ static void keep_slow(rec_voice *self, const float *y) {
 /* The sum of x[i] x[i + lag] over the window. */
 static float correlation(const float *x, int lag) {
   const int n = REC_VOICE_SLOW - lag;
-  float sum[4] = {0};
+  float sum[8] = {0}; /* two registers, so that an addition need not wait for the last */
   int i = 0;
-  for (; i + 4 <= n; i += 4)
-    for (int lane = 0; lane < 4; lane++)
+  for (; i + 8 <= n; i += 8)
+    for (int lane = 0; lane < 8; lane++)
       sum[lane] += x[i + lane] * x[i + lane + lag];
   for (; i < n; i++)
     sum[0] += x[i] * x[i + lag];
-  return (sum[0] + sum[2]) + (sum[1] + sum[3]);
+  return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
 }
 
 /* Is there a pitch? The highest autocorrelation past the first negative one, against the
  * energies of the two stretches that it compares. */
 static int is_periodic(const rec_voice *self) {
   const float *x = self->slow;
-  float energy[REC_VOICE_SLOW + 1] = {0}; /* of the first so many samples */
-  for (int i = 0; i < REC_VOICE_SLOW; i++)
-    energy[i + 1] = energy[i] + x[i] * x[i];
+  float early = correlation(x, 0), late = early;
+  const float least = PERIODIC_ENERGY * early;
   int past_negative = 0;
   for (int lag = 1; lag <= PERIODIC_LONGEST; lag++) {
     const float product = correlation(x, lag);
-    const float early = energy[REC_VOICE_SLOW - lag];
-    const float late = energy[REC_VOICE_SLOW] - energy[lag];
+    early -= x[REC_VOICE_SLOW - lag] * x[REC_VOICE_SLOW - lag];
+    late -= x[lag - 1] * x[lag - 1];
     past_negative |= product < 0.0f;
-    if (past_negative && lag >= PERIODIC_SHORTEST && product > 0.0f &&
-        product * product > PERIODIC_LEAST * PERIODIC_LEAST * early * late)
+    if (past_negative && lag >= PERIODIC_SHORTEST && product > 0.0f && early > least &&
+        late > least && product * product > PERIODIC_LEAST * PERIODIC_LEAST * early * late)
       return 1;
   }
   return 0;
@@ -200,8 +202,7 @@ static int is_periodic(const rec_voice *self) {
 /* Whether the line as it is known now takes the frame for input. */
 static int is_input(const rec_voice *self, const rec_voice_frame *frame) {
   return (frame->flags & ABOVE) &&
-         (self->quiet || (frame->flags & TONE) || frame->smooth >= self->threshold ||
-          frame->power >= (float)self->cap_power);
+         (self->quiet || (frame->flags & TONE) || frame->smooth >= self->threshold);
 }
 
 /* The frame's power, and the mean of the last five. */
@@ -423,14 +424,14 @@ static void update_threshold(rec_voice *self) {
   }
   sort(powers, n);
   const float floor = powers[(int)(FLOOR_SHARE * (n - 1) + 0.5)], median = powers[n / 2];
-  const float over_floor = floor * (float)ratio(OVER_FLOOR_DB);
+  float asked = floor * (float)ratio(OVER_FLOOR_DB);
   if (!self->rule.heard) {
-    self->threshold = fminf(median * (float)ratio(FIRST_OVER_MEDIAN_DB), over_floor);
+    asked = fminf(asked, median * (float)ratio(FIRST_OVER_MEDIAN_DB));
   } else {
-    float below_peak = self->peak * (float)ratio(-BELOW_PEAK_DB);
-    self->threshold =
-        fmaxf(floor * (float)ratio(LEAST_OVER_FLOOR_DB), fminf(below_peak, over_floor));
+    asked = fminf(asked, self->peak * (float)ratio(-BELOW_PEAK_DB));
+    asked = fmaxf(asked, floor * (float)ratio(LEAST_OVER_FLOOR_DB));
   }
+  self->threshold = fminf(asked, (float)self->cap_power);
 }
 
 /* Five frames make a block. */

@@ -120,7 +120,10 @@ def test_mp3_decodes_to_exactly_the_samples_recorded(
     # What tells a length without cutting LAME's own silence off is longer by less than four
     # MP3 frames: the Info frame, one of delay, one of the decoder's, and the last one's rest.
     samples_per_frame = 1152 if rate >= 32000 else 576
-    for length in (float(found["duration"]), float(output_of("sox", "--i", "-D", path))):
+    lengths = [float(found["duration"])]
+    if b"mp3" in output_of("sox", "--help"):
+        lengths.append(float(output_of("sox", "--i", "-D", path)))
+    for length in lengths:
         assert 0 <= length - event.duration < 4 * samples_per_frame / rate
     assert path.stat().st_size == event.size
     bits_per_second = event.size * 8 / event.duration

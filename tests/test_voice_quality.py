@@ -11,7 +11,7 @@ from tests import voicemails
 
 @pytest.mark.parametrize(
     ("options", "least", "noisy", "no_speech"),
-    [({}, 88.0, 89.0, 80.0), ({"voice_only": True}, 93.0, 89.0, 86.0)],
+    [({}, 91.0, 93.0, 83.0), ({"voice_only": True}, 94.5, 93.0, 90.0)],
 )
 def test_voicemails_end_where_they_should(
     tmp_path: Path, options: dict[str, Any], least: float, noisy: float, no_speech: float

@@ -51,6 +51,9 @@ _FULL_SCALE: Final = 32768.0
 _SPEECH_DBFS: Final = (-26.0, -20.0)
 # The line's noise is set against this where there is no speech to set it against.
 _USUAL_SPEECH_DBFS: Final = -23.0
+# What is louder than -26 dBFS is input, whatever the background: a line as loud as that has no end
+# of speech. Where it would be louder than this, speech and line are both turned down.
+_LOUDEST_LINE_DBFS: Final = -28.0
 _LEAD_IN: Final = (0.3, 2.5)
 _PAUSE: Final = (0.2, 0.6)
 _TAIL: Final = (8.0, 9.0)
@@ -591,6 +594,8 @@ def _make(half: Half, number: int, plan: _Plan) -> Voicemail:
         talkers = groups[rng.integers(len(groups))]
         chosen = talkers[rng.integers(len(talkers))]
         talker, speech_dbfs = chosen.name, rng.uniform(*_SPEECH_DBFS)
+        if plan.snr is not None:
+            speech_dbfs = min(speech_dbfs, _LOUDEST_LINE_DBFS + plan.snr)
         speech, said = _message(chosen, rng)
         start = int(rng.uniform(*_LEAD_IN) * RATE)
         n = start + said + int(rng.uniform(*_TAIL) * RATE)

@@ -151,9 +151,11 @@ class Line:
         powers = sorted(newest)
         floor = powers[int(0.1 * (len(powers) - 1) + 0.5)]
         over_floor = floor * 10**1.2
-        if not heard:
-            return min(powers[len(powers) // 2] * 10**0.7, over_floor)
-        return max(floor * 10**0.4, min(self.peak * 10**-0.8, over_floor))
+        if heard:
+            asked = max(floor * 10**0.4, min(self.peak * 10**-0.8, over_floor))
+        else:
+            asked = min(powers[len(powers) // 2] * 10**0.7, over_floor)
+        return min(asked, FULL_SCALE**2 * 10**-2.6)
 
 
 def voice(pcm: Samples, rate: int, sensitivity: float, needed: int = 4) -> list[tuple[int, int]]:
@@ -177,8 +179,7 @@ def voice(pcm: Samples, rate: int, sensitivity: float, needed: int = 4) -> list[
     tone: set[int] = set()  # frames known to be part of a tone
 
     def stands_out(k: int, threshold: float) -> bool:
-        loud = power[k] >= FULL_SCALE**2 * 10**-2.6
-        return above[k] and (line.quiet or k in tone or smooth[k] >= threshold or loud)
+        return above[k] and (line.quiet or k in tone or smooth[k] >= threshold)
 
     for i in range(count):
         if lasted[i] == 10:
