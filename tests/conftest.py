@@ -6,6 +6,14 @@ from typing import Any
 import pytest
 
 from recorder import Call, RecordEvent
+from recorder.background import DELIVERY, WRITING
+
+
+def settle() -> None:
+    """Let the background threads do all that they have to do."""
+    for _ in range(2):  # a file that fails is told to its call, which then completes it
+        assert WRITING.drain(30)
+        assert DELIVERY.drain(30)
 
 
 class Heard:
@@ -13,8 +21,13 @@ class Heard:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.events: list[RecordEvent] = []
-        call.on("calling.call.record", self.events.append)
+        self._events: list[RecordEvent] = []
+        call.on("calling.call.record", self._events.append)
+
+    @property
+    def events(self) -> list[RecordEvent]:
+        settle()
+        return self._events
 
     @property
     def states(self) -> list[str]:
@@ -32,6 +45,7 @@ def make_call(tmp_path: Path) -> Iterator[Callable[..., Call]]:
     yield make
     for call in calls:
         call.hangup()
+    settle()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from recorder import Call, RecordEvent
 from tests import signals
-from tests.conftest import Heard
+from tests.conftest import Heard, settle
 from tests.test_call import NO_LIMITS, audio_of, feed_frames, path_of
 
 
@@ -109,6 +109,7 @@ def test_handlers_are_called_in_the_loop_that_registered_them(call: Call, fed_by
         else:
             await asyncio.to_thread(feed_frames, call, signals.noise(1, -30))
         await action.wait()
+        settle()
         for _ in range(5):
             await asyncio.sleep(0)
 
@@ -129,6 +130,7 @@ def test_a_closed_loop_harms_nothing(call: Call, caplog: pytest.LogCaptureFixtur
     action = asyncio.run(start())
     with caplog.at_level(logging.ERROR):
         action.stop()
+        settle()
     assert action.is_done
     assert "loop" in caplog.text
     assert len(caplog.records) == 1
@@ -144,6 +146,8 @@ def test_what_a_coroutine_handler_raises_is_logged(
         call = make_call()
         action = await call.record(NO_LIMITS, on_completed=fail)
         await action.stop()
+        await action.wait(10)
+        settle()
         for _ in range(5):
             await asyncio.sleep(0)
         assert action.completed
@@ -162,6 +166,7 @@ def test_waiting_for_what_is_done_needs_no_time(call: Call) -> None:
         assert not one._waiters
         answers = await asyncio.gather(one.stop(), two.stop())
         assert [answer["code"] for answer in answers] == ["200", "200"]
+        settle()
         assert await one.wait(timeout=0) is one.result
 
     asyncio.run(main())

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from recorder import Call, RecordEvent
 from tests import signals
+from tests.conftest import settle
 from tests.test_call import path_of
 
 Command = tuple[int, str, tuple[Any, ...]]
@@ -68,7 +69,8 @@ def run(
                 _, name, arguments = pending.pop(0)
                 getattr(action, name)(*arguments)
         call.hangup()
-        content = path_of(action.result).read_bytes()
+        content = path_of(action.join(10)).read_bytes()
+        settle()
     return content, [normalised(event) for event in events]
 
 

@@ -273,7 +273,7 @@ def test_an_interrupt_keeps_an_exact_prefix(tmp_path: Path, format_: str) -> Non
         assert process.stdin is not None
         process.stdin.write(audio.tobytes())
         process.stdin.flush()
-        staged = tmp_path / f".o.{format_}.part"
+        staged = tmp_path / f".o.part.{format_}"
         while not staged.exists() or staged.stat().st_size < 10_000:
             assert process.poll() is None
         process.send_signal(signal.SIGINT)

@@ -16,7 +16,7 @@ import pytest
 from recorder import Call, FileError
 from recorder.writing import StagedFile, name_part
 from tests import signals
-from tests.conftest import Heard
+from tests.conftest import Heard, settle
 from tests.signals import RATES, Pcm
 from tests.test_call import NO_LIMITS, audio_of, feed_frames, path_of, result_of
 
@@ -89,7 +89,7 @@ def test_wav_as_ffmpeg_sox_and_python_read_it(
     assert float(found["duration"]) == pytest.approx(event.duration, abs=1e-6)
     assert int(output_of("sox", "--i", "-s", path)) == n
     assert decoded(path, 1).tobytes() == content
-    assert path.stat().st_size == event.size == 44 + len(content)
+    assert path.stat().st_size == event.size == 80 + len(content)
 
 
 @pytest.mark.parametrize("stereo", [False, True])
@@ -191,7 +191,7 @@ def test_no_id_escapes_the_directory(
     assert [item.name for item in path.parent.iterdir()] == [path.name]
     assert len(path.name) < 160
     assert not path.name.startswith((".", "-"))
-    assert len(audio_of(action.result)) == 800
+    assert len(audio_of(action.join(10))) == 800
 
 
 def test_name_parts_are_plain() -> None:
@@ -211,7 +211,7 @@ def test_two_calls_with_the_same_ids_do_not_meet(make_call: Callable[..., Call])
         results.append((action, audio))
     for action, audio in results:
         action.stop()
-        assert np.array_equal(audio_of(action.result), audio)
+        assert np.array_equal(audio_of(action.join(10)), audio)
 
 
 def test_a_path_of_ones_own_is_never_overwritten(heard: Heard, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_path_of_ones_own_is_never_overwritten(heard: Heard, tmp_path: Path) -
     action.stop()
     assert other.read_bytes() == b"came between"
     assert path_of(result_of(action)) == tmp_path / "other-1.wav"
-    assert len(audio_of(action.result)) == 800
+    assert len(audio_of(action.join(10))) == 800
 
 
 def test_the_final_name_appears_only_when_the_file_is_complete(call: Call, tmp_path: Path) -> None:
@@ -241,6 +241,7 @@ def test_the_final_name_appears_only_when_the_file_is_complete(call: Call, tmp_p
     feed_frames(call, signals.noise(3, -30))
     assert not target.exists()
     action.stop()
+    action.join(10)
     assert target.exists()
     assert [item.name for item in tmp_path.iterdir()] == ["a.wav"]
 
@@ -255,7 +256,7 @@ def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mo
         file.write(np.arange(100, dtype=np.int16))
         (tmp_path / "b.wav").unlink(missing_ok=True)
         path, size = file.publish()
-        assert (path.name, size) == ("b.wav", 244)
+        assert (path.name, size) == ("b.wav", 280)
         path.rename(tmp_path / name)
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a-1.wav", "a.wav"]
 
@@ -264,6 +265,7 @@ def test_base_url(make_call: Callable[..., Call]) -> None:
     call = make_call(base_url="https://example.org/calls/", call_id="a b")
     action = call.record(NO_LIMITS)
     action.stop()
+    action.join(10)
     (name,) = [item.name for item in call.directory.iterdir()]
     assert result_of(action).url == f"https://example.org/calls/{name}"
     assert name.startswith("a_b_")
@@ -294,6 +296,7 @@ def test_a_full_disk_ends_the_recording_as_error_and_nothing_else(
         call.feed(speak=audio[:8000], listen=audio[:8000])
         other.stop()
         call.feed(speak=audio[8000:], listen=audio[8000:])
+        settle()
         assert failing.is_done
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -306,7 +309,7 @@ def test_a_full_disk_ends_the_recording_as_error_and_nothing_else(
     assert kept.exists()
     assert event.size == kept.stat().st_size
     assert event.size >= 0.8 * limit
-    assert np.array_equal(audio_of(other.result), audio[:8000])
+    assert np.array_equal(audio_of(other.join(10)), audio[:8000])
     more = call.record(NO_LIMITS)
     feed_frames(call, signals.noise(0.5, -30))
     more.stop()

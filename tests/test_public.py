@@ -18,6 +18,7 @@ from recorder import (
     RecordEvent,
     RecordOptions,
     detect,
+    recover,
 )
 
 SOURCES = Path(recorder.__file__).parent
@@ -31,11 +32,13 @@ def test_the_public_names() -> None:
                 "Acknowledgement",
                 "Call",
                 "CallEndedError",
+                "CallStats",
                 "ControlIdError",
                 "Detection",
             ),
-            *("Detector", "Digit", "Edge", "FileError", "FrameError", "OptionError"),
-            *("RecordAction", "RecordEvent", "RecordOptions", "RecorderError", "Span", "detect"),
+            *("Detector", "Digit", "Edge", "FileError", "FrameError", "LegStats", "OptionError"),
+            *("RecordAction", "RecordEvent", "RecordOptions", "RecorderError", "Recovered", "Span"),
+            *("detect", "recover"),
         ]
     )
     for name in set(recorder.__all__) - {"SAMPLE_RATES"}:
@@ -45,8 +48,20 @@ def test_the_public_names() -> None:
 @pytest.mark.parametrize(
     ("function", "parameters"),
     [
-        (Call, ["sample_rate", "call_id", "node_id", "directory", "base_url", "max_skew"]),
-        (Call.feed, ["self", "speak", "listen", "encoding"]),
+        (
+            Call,
+            [
+                "sample_rate",
+                "call_id",
+                "node_id",
+                "directory",
+                "base_url",
+                "max_skew",
+                "speak_rate",
+                "listen_rate",
+            ],
+        ),
+        (Call.feed, ["self", "speak", "listen", "encoding", "at"]),
         (Call.record, ["self", "audio", "control_id", "on_completed", "path"]),
         (Call.on, ["self", "event_type", "handler"]),
         (Call.digit, ["self", "digit"]),
@@ -57,6 +72,7 @@ def test_the_public_names() -> None:
         (RecordAction.join, ["self", "timeout"]),
         (Detector, ["sample_rate", "input_sensitivity"]),
         (Detector.process, ["self", "frame", "encoding"]),
+        (recover, ["directory"]),
         (detect, ["pcm", "sample_rate", "input_sensitivity", "encoding"]),
     ],
 )
@@ -70,7 +86,7 @@ def test_the_public_types(call: Call) -> None:
     options: RecordOptions = RecordOptions(direction="both", stereo=True)
     action: RecordAction = call.record(options, on_completed=lambda event: event.url)
     code: str = action.stop()["code"]
-    event: RecordEvent | None = action.result
+    event: RecordEvent | None = action.join(10)
     edges: tuple[Edge, ...] = Detector(8000).process(b"")
     found: Detection = detect(b"", 8000, 44)
     assert (code, edges, found.digits) == ("200", (), ())
@@ -84,11 +100,13 @@ ROOMS = [
     {"cli"},
     {"__init__"},
     {"call"},
-    {"action", "capture", "presses", "beep", "timeline"},
-    {"detection", "delivery", "recording", "mixing"},
-    {"writing", "options", "events", "frames"},
+    {"action", "capture", "presses", "beep", "timeline", "legs"},
+    {"detection", "delivery", "recording", "output", "masking"},
+    {"writing", "mixing", "options", "events", "frames", "background", "resampling"},
+    {"writing.recovery"},
     {"writing.staged"},
     {"writing.wav", "writing.mp3"},
+    {"writing.disk"},
     {"core"},
     {"errors"},
 ]

@@ -29,7 +29,7 @@ def test_the_example_runs_as_it_stands(tmp_path: Path) -> None:
     url, duration, size = done.stdout.split()
     (path,) = (tmp_path / "recordings").iterdir()
     assert url == path.as_uri()
-    assert int(size) == path.stat().st_size == 44 + 2 * round(float(duration) * 8000)
+    assert int(size) == path.stat().st_size == 80 + 2 * round(float(duration) * 8000)
 
 
 def test_the_options_table_is_complete_with_its_defaults() -> None:

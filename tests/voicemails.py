@@ -637,7 +637,7 @@ def judge(
     action = call.record(audio=audio, path=path)
     call.feed(speak=item.audio)
     call.hangup()
-    event = action.join(timeout=0)
+    event = action.join(timeout=30)
     ended = event.params["record"]["reason"] != "hangup"
     path.unlink()
     return _verdict(item, timeout, event.state if ended else None, event.duration)

@@ -7,7 +7,7 @@
     action.result.url                       # once action.is_done
 
 See `Call.record` for what it does, RecordOptions for the options, RecordAction for the handle
-and RecordEvent for what it tells.
+and RecordEvent for what it tells. `recover` finishes the files that a crash left.
 """
 
 from recorder.action import Acknowledgement, RecordAction
@@ -24,12 +24,15 @@ from recorder.errors import (
 )
 from recorder.events import RecordEvent
 from recorder.options import RecordOptions
+from recorder.timeline import CallStats, LegStats
+from recorder.writing import Recovered, recover
 
 __all__ = [
     "SAMPLE_RATES",
     "Acknowledgement",
     "Call",
     "CallEndedError",
+    "CallStats",
     "ControlIdError",
     "Detection",
     "Detector",
@@ -37,11 +40,14 @@ __all__ = [
     "Edge",
     "FileError",
     "FrameError",
+    "LegStats",
     "OptionError",
     "RecordAction",
     "RecordEvent",
     "RecordOptions",
     "RecorderError",
+    "Recovered",
     "Span",
     "detect",
+    "recover",
 ]

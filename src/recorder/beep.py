@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The beep that the party hears before a recording starts."""
 
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -12,6 +13,7 @@ _LEVEL_DBFS: Final = -15.0  # of the sine's peak: clear on a telephone, and not 
 _RAMP_SECONDS: Final = 0.005
 
 
+@cache
 def tone(sample_rate: int) -> NDArray[np.int16]:
     """The beep, (n,) int16."""
     n = round(SECONDS * sample_rate)
@@ -22,24 +24,24 @@ def tone(sample_rate: int) -> NDArray[np.int16]:
 
 
 class Beep:
-    """A beep on the listen leg from position `start` on."""
+    """A beep on the listen leg from position `start` on, in samples of the call's rate."""
 
-    __slots__ = ("_tone", "end", "start")
+    __slots__ = ("_rate", "end", "start")
 
     def __init__(self, start: int, sample_rate: int) -> None:
-        self._tone = tone(sample_rate)
+        self._rate = sample_rate
         self.start = start
-        self.end = start + len(self._tone)
+        self.end = start + round(SECONDS * sample_rate)
 
     def overlaps(self, position: int, n: int) -> bool:
         """Whether any of it is within n samples from a position."""
         return position < self.end and self.start < position + n
 
-    def mix_into(self, position: int, pcm: bytes) -> bytes:
-        """The audio from a position on, with the beep in it."""
+    def mix_into(self, position: int, pcm: bytes, rate: int) -> bytes:
+        """The audio, of any rate, from a position on, with the beep in it."""
         audio = np.frombuffer(pcm, np.int16).astype(np.int32)
-        first, last = max(position, self.start), min(position + len(audio), self.end)
-        audio[first - position : last - position] += self._tone[
-            first - self.start : last - self.start
-        ]
+        beep = tone(rate)
+        start = (self.start - position) * rate // self._rate  # in the audio
+        first, last = max(0, start), min(len(audio), start + len(beep))
+        audio[first:last] += beep[first - start : last - start]
         return np.clip(audio, -32768, 32767).astype(np.int16).tobytes()

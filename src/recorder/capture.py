@@ -1,78 +1,78 @@
 # SPDX-License-Identifier: MIT
-"""One recording on its way: what arrives is heard, judged, laid out and written."""
+"""One recording on its way: what arrives is heard, judged, and handed on to be written."""
 
-import logging
-from collections import deque
+import time
+from collections.abc import Callable
 from itertools import zip_longest
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-
-import numpy as np
 
 from recorder import mixing
 from recorder.core import DigitDecoder, VoiceDetector
+from recorder.masking import DigitMask
 from recorder.options import RecordOptions, timer, whole_samples
-from recorder.recording import Ending, PauseBehavior, Reason, Recording, Segment, State
-from recorder.writing import StagedFile, readable_samples
+from recorder.output import Outcome, Output
+from recorder.recording import Ending, PauseBehavior, Reason, Recording, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from recorder.core import Edge
     from recorder.timeline import Leg
 
-_LOG: Final = logging.getLogger("recorder")
-_BLOCK_SECONDS: Final = 0.5  # what is written at once
+_BLOCK_SECONDS: Final = 0.5  # what is handed on at once
+_JITTER_SECONDS: Final = 2.0  # that a live call may be ahead of the clock
 _BYTES: Final = 2  # per sample
 
 
 class _Track:
-    """One leg's audio that is not written yet: PCM by position, with gaps where it is paused."""
+    """One leg's audio that is not handed on yet: PCM by position, with gaps where it is paused."""
 
-    __slots__ = ("detector", "pieces")
+    __slots__ = ("detector", "mask", "pieces")
 
-    def __init__(self, detector: VoiceDetector) -> None:
+    def __init__(self, detector: VoiceDetector, mask: DigitMask | None) -> None:
         self.detector = detector  # its positions count from the recording's start
-        self.pieces: deque[tuple[int, bytes]] = deque()
+        self.mask = mask
+        self.pieces: list[tuple[int, bytes]] = []
 
-    def take(self, start: int, end: int) -> "NDArray[np.int16]":
-        """Remove and return the samples from `start` to `end`, and forget what was before.
-
-        What has not arrived when a recording is stopped is silence.
-        """
-        parts = []
-        while self.pieces and self.pieces[0][0] < end:
-            position, pcm = self.pieces.popleft()
-            if position + len(pcm) // _BYTES > end:
-                self.pieces.appendleft((end, pcm[(end - position) * _BYTES :]))
-                pcm = pcm[: (end - position) * _BYTES]
-            if position < start:
-                pcm = pcm[(start - position) * _BYTES :]
-            parts.append(pcm)
-        audio = b"".join(parts)
-        return np.frombuffer(audio.ljust((end - start) * _BYTES, b"\0"), np.int16)
+    def take(self, end: int) -> list[tuple[int, bytes]]:
+        """Remove and return what there is before `end`."""
+        taken, self.pieces = self.pieces, []
+        while taken and taken[-1][0] >= end:  # the newest: few are not known yet
+            self.pieces.append(taken.pop())
+        if taken:
+            position, pcm = taken[-1]
+            left = (end - position) * _BYTES
+            if left < len(pcm):
+                taken[-1] = (position, pcm[:left])
+                self.pieces.append((end, pcm[left:]))
+        self.pieces.reverse()
+        return taken if self.mask is None else self.mask.cut_out(taken, end)
 
 
 class Capture:
-    """Drives one recording: hears its legs, lets it judge, and writes what it keeps.
+    """Drives one recording: hears its legs, lets it judge, and hands on what it keeps.
 
     What goes wrong while writing ends the recording with the state `error`; it never raises.
     """
 
     def __init__(
-        self, options: RecordOptions, sample_rate: int, *, start: int, file: StagedFile
+        self,
+        options: RecordOptions,
+        sample_rate: int,
+        *,
+        start: int,
+        output: Output,
     ) -> None:
         self.options = options
-        self.file = file
-        self.failure = ""  # what went wrong while writing
-        self.written_samples = 0
         self.began = False
+        self._output = output
+        self._rate = sample_rate
+        self._created_at = time.monotonic()
+        self._abandoned: Outcome | None = None
         self._fade = whole_samples(mixing.FADE_SECONDS, sample_rate)
         self._block = whole_samples(_BLOCK_SECONDS, sample_rate)
         self._start = start
-        self._written = start  # everything of the call before this position is in the file
+        self._written = start  # everything of the call before this position is handed on
         self._write_at = start + self._block
         self.wake = start  # `settle` has nothing to do before the call is here
         self._unpaused = True  # no pause so far: whole frames are kept
@@ -84,10 +84,12 @@ class Capture:
                     noise_tracking=options.noise_tracking,
                     voice_only=options.voice_only,
                     quiet_blocks=options.quiet_blocks,
-                )
+                ),
+                DigitMask(sample_rate, start) if options.mask_digits else None,
             )
             for leg in options.legs
         }
+        self._masks = [track.mask for track in self._tracks.values() if track.mask is not None]
         self.recording = Recording(
             start=start,
             initial_timeout=timer(options.initial_timeout, sample_rate),
@@ -104,10 +106,8 @@ class Capture:
     @property
     def state(self) -> State:
         """The state as a user sees it."""
-        if self.failure:
-            return "error"
         if self.recording.ending is not None:
-            return self.recording.ending.state
+            return "error" if self._output.failure else self.recording.ending.state
         if not self.began:
             return "created"
         return "paused" if self.recording.paused else "recording"
@@ -129,6 +129,8 @@ class Capture:
             for start, end in self.recording.keeps(position, position + n):
                 part = pcm[(start - position) * _BYTES : (end - position) * _BYTES]
                 track.pieces.append((start, part))
+        if track.mask is not None:
+            track.mask.hear(pointer, n)
         edges = track.detector.process(pointer, n)
         if edges:
             self._tell_voice(leg, edges)
@@ -153,7 +155,7 @@ class Capture:
             self.wake = 0
 
     def settle(self, now: int, digits: DigitDecoder) -> None:
-        """Judge and write what can be, `now` being the position of the legs recorded."""
+        """Judge and hand on what can be, `now` being the position of the legs recorded."""
         if now < self._start:
             return
         known = self._known(digits)
@@ -162,12 +164,23 @@ class Capture:
             return
         if now >= self._write_at:
             # A pause may come at any moment, and what is before it fades out.
-            self._write(min(known, now - self._fade))
+            self._hand_on(min([known, now - self._fade, *(mask.known for mask in self._masks)]))
             self._write_at = now + self._block
-            if self.failure:
-                self.recording.stop(self._written, "error", known)
+            self._check_output()
         change = self.recording.next_change
         self.wake = self._write_at if change is None else min(self._write_at, change)
+
+    def _check_output(self) -> None:
+        """End the recording if its file cannot be written, or not in time."""
+        if self._output.is_full and not (self._is_ahead_of_time() and self._output.wait()):
+            self._abandoned = self._output.abandon("the disk takes nothing, or too little")
+        if self._output.failure:
+            self.fail()
+
+    def _is_ahead_of_time(self) -> bool:
+        """Whether audio has come faster than it can be spoken: then there is time to wait."""
+        recorded = (self._write_at - self._start) / self._rate
+        return recorded - _JITTER_SECONDS > time.monotonic() - self._created_at
 
     # -- commands --------------------------------------------------------------------------
 
@@ -191,6 +204,10 @@ class Capture:
         """End here, unless what is known by now ended it before."""
         self.recording.stop(position, reason, self._known(digits))
 
+    def fail(self) -> None:
+        """End with what was handed on: the file cannot be written any more."""
+        self.recording.stop(self._written, "error", self._written)
+
     def _known(self, digits: DigitDecoder) -> int:
         """Everything that happened before this position is known."""
         known = self._start + min(track.detector.known for track in self._tracks.values())
@@ -202,64 +219,21 @@ class Capture:
         """The file's samples once it holds everything up to a position."""
         return self.recording.length(position)
 
-    def complete(self) -> tuple[Path, int]:
-        """Write the rest and give the file its name; return path and size in bytes.
-
-        When that fails, or something failed before, what was written is kept, under the staged
-        name if there is no other way, and `failure` says what went wrong.
-        """
+    def complete(self, then: Callable[[Outcome], None]) -> None:
+        """It has ended: hand on the rest; `then` is called, in the background, once it is there."""
         assert self.ending is not None
-        self._write(self.ending.position)
-        for _ in range(2):  # what cannot be completed is published as far as it goes
-            try:
-                path, size = self.file.publish()
-            except Exception as error:
-                self._fail(error)
-            else:
-                break
-        else:
-            path, size = self.file.staged, self.file.close()
-        if self.failure:
-            samples = readable_samples(path)
-            self.written_samples = self.written_samples if samples is None else samples
-        return path, size
-
-    def _write(self, end: int) -> None:
-        if self.failure:
+        if self._abandoned is not None:
+            then(self._abandoned)
             return
-        try:
-            for segment in self.recording.segments(self._written, end):
-                self._write_segment(segment)
-            self._written = max(self._written, end)
-        except Exception as error:
-            self._fail(error)
-        except BaseException as interrupt:
-            # In the middle of a block: nothing that follows could be put where it belongs.
-            self._fail(InterruptedError(f"interrupted by {type(interrupt).__name__}"))
-            raise
+        for mask in self._masks:
+            mask.finish()
+        self._hand_on(self.ending.position)
+        self._output.complete(then)
 
-    def _write_segment(self, segment: Segment) -> None:
-        # In blocks: a pause as silence, or a beep's wait, may be hours long.
-        for start in range(segment.start, segment.end, self._block):
-            end = min(start + self._block, segment.end)
-            block = self._lay_out(segment, start, end)
-            self.file.write(block)
-            self.written_samples += len(block)
-            self._written = end
-
-    def _lay_out(self, segment: Segment, start: int, end: int) -> "NDArray[np.int16]":
-        if segment.silent:
-            return mixing.silence(end - start, stereo=self.options.stereo)
-        legs = {leg: track.take(start, end) for leg, track in self._tracks.items()}
-        block = mixing.mix(legs.get("speak"), legs.get("listen"), stereo=self.options.stereo)
-        return mixing.fade(
-            block,
-            since_join=None if segment.joined_at is None else start - segment.joined_at,
-            until_join=None if segment.joins_at is None else segment.joins_at - start,
-            length=self._fade,
-        )
-
-    def _fail(self, error: Exception) -> None:
-        if not self.failure:
-            self.failure = f"cannot write {self.file.path}: {error or type(error).__name__}"
-            _LOG.error("%s", self.failure)
+    def _hand_on(self, end: int) -> None:
+        for segment in self.recording.segments(self._written, end):
+            audio: dict[Leg, list[tuple[int, bytes]]] = {}
+            if not segment.silent:
+                audio = {leg: track.take(segment.end) for leg, track in self._tracks.items()}
+            self._output.put(segment, audio)
+        self._written = max(self._written, end)

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
 
@@ -27,9 +27,11 @@ from recorder import (
     RecordEvent,
     RecordOptions,
     detect,
+    recover,
 )
 
 _EXIT: Final = {"finished": 0, "no_input": 3}
+_ENDED: Final = ("finished", "no_input", "error")
 _WRONG_USE: Final = 2
 _BLOCK_SECONDS: Final = 5
 _PIPE_BLOCK_SECONDS: Final = 0.2
@@ -269,6 +271,7 @@ def _with_input_options(command: Any) -> Any:
     help="Learn the noise of the line; without, the gate alone decides.",
 )
 @click.option("--voice-only", is_flag=True, help="Breaths, knocks and slams are no input.")
+@click.option("--mask-digits", is_flag=True, help="DTMF tones are silence in the file.")
 @click.option("--control-id", help="The recording's name in the event.")
 @click.option(
     "-o",
@@ -319,7 +322,7 @@ def record(
             for speak, listen in _legs(sources):
                 call.feed(speak=speak, listen=listen, encoding=sources[0].encoding)  # type: ignore[arg-type]
                 bar.update(len(speak))
-                if action.is_done or interrupted:
+                if action.state in _ENDED or interrupted:
                     break
     finally:
         # Whatever happened: what was recorded is kept.
@@ -371,6 +374,26 @@ def _for_a_person(event: RecordEvent) -> str:
     return (
         f"{event.state} ({why}){error}: {event.duration:.2f} s, {event.size} bytes in {event.url}"
     )
+
+
+# -- recorder recover -----------------------------------------------------------------------------
+
+
+@main.command("recover")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+def recover_(directory: Path) -> None:
+    """Finish the recordings that a crash left in a folder.
+
+    They are completed and get their names; nothing is overwritten, and what is still being
+    recorded is left alone. Prints one JSON object for each file found. Exits with 1 when one
+    cannot be read.
+    """
+    found = recover(directory)
+    for file in found:
+        fields = asdict(file) | {"staged": str(file.staged), "path": file.path and str(file.path)}
+        click.echo(json.dumps(fields))
+    if any(file.outcome == "unreadable" for file in found):
+        sys.exit(1)
 
 
 # -- recorder detect ------------------------------------------------------------------------------

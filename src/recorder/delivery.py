@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Calling a user's handler where it belongs: in its event loop, or in the thread at hand.
+"""Calling a user's handler where it belongs: in its event loop, or in a background thread.
 
-A handler that was registered while an event loop ran is called in that loop; one registered
-without is called in the thread that brought the event. Coroutine functions run as tasks of their
-loop, or, without one, to their end in a thread of their own. What a handler raises is logged.
+A handler that was registered while an event loop ran is called in that loop, and a coroutine
+function becomes a task of it. One registered without is called in a background thread, a
+coroutine function runs there to its end; one event after the other, and whatever a handler does
+with its time only its own events wait for. What it raises is logged.
 """
 
 import asyncio
 import inspect
 import logging
-import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from recorder.background import DELIVERY
 from recorder.errors import OptionError
 from recorder.events import RecordEvent
 
@@ -23,29 +24,28 @@ _LOG: Final = logging.getLogger("recorder")
 _tasks: Final[set[asyncio.Task[None]]] = set()
 
 
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop of the calling thread, if one runs there."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
 class Subscription:
     """A handler, and the loop it was registered in."""
 
-    __slots__ = ("_handler", "_loop", "_thread")
+    __slots__ = ("_handler", "_lane", "_loop")
 
     def __init__(self, handler: Handler) -> None:
         if not callable(handler):
             raise OptionError(f"a handler is {handler!r}: allowed are functions of one event")
         self._handler = handler
-        self._loop = running_loop()
-        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._loop = None
+        self._lane = DELIVERY.lane()
 
     def deliver(self, event: RecordEvent) -> None:
-        """Call the handler, or have its loop call it."""
-        if self._loop is None or self._loop is running_loop():
+        """Have the handler called with an event, after those before. Does not wait for it."""
+        self._lane.put(lambda: self._hand_over(event))
+
+    def _hand_over(self, event: RecordEvent) -> None:
+        if self._loop is None:
             self._call(event)
             return
         try:
@@ -62,18 +62,11 @@ class Subscription:
         if not inspect.isawaitable(result):
             return
         if self._loop is None:
-            # One after the other: each waits for the one before.
-            self._thread = threading.Thread(target=self._run, args=(result, self._thread))
-            self._thread.start()
+            asyncio.run(self._guard(result))
         else:
             task = self._loop.create_task(self._guard(result))
             _tasks.add(task)
             task.add_done_callback(_tasks.discard)
-
-    def _run(self, awaitable: Awaitable[Any], previous: threading.Thread | None) -> None:
-        if previous is not None:
-            previous.join()
-        asyncio.run(self._guard(awaitable))
 
     async def _guard(self, awaitable: Awaitable[Any]) -> None:
         try:

@@ -18,7 +18,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "direction": ("speak", "listen", "both"),
     "format": ("wav", "mp3"),
 }
-_SWITCHES: Final = ("stereo", "beep", "noise_tracking", "voice_only")
+_SWITCHES: Final = ("stereo", "beep", "noise_tracking", "voice_only", "mask_digits")
 MOST_SECONDS: Final = 366 * 24 * 3600
 _SECONDS: Final = ("initial_timeout", "end_silence_timeout", "max_length")
 
@@ -40,6 +40,7 @@ class RecordOptions:
     - `max_length`: the file never gets longer.
     - `noise_tracking`: steady noise above the gate is learnt, and is not input either.
     - `voice_only`: breaths, knocks and slams are not input either.
+    - `mask_digits`: DTMF tones are silence in the file, from onset to end.
     """
 
     direction: Direction = "speak"
@@ -53,6 +54,7 @@ class RecordOptions:
     max_length: float = 0.0
     noise_tracking: bool = True
     voice_only: bool = False
+    mask_digits: bool = False
 
     def __post_init__(self) -> None:
         for key, allowed in _CHOICES.items():

@@ -12,6 +12,7 @@ the audio was cut into frames.
 """
 
 import heapq
+from bisect import bisect_left
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Literal
@@ -55,11 +56,29 @@ class Segment:
 
 @dataclass(slots=True)
 class Pause:
-    """A stretch that is not recorded; `end` is None while it lasts."""
+    """A stretch that is not recorded; `end` is None while it lasts.
+
+    `paused` and `skipped` are the samples of all pauses before it: those during which the timers
+    stood still, and those that are not in the file.
+    """
 
     start: int
     end: int | None
     behavior: PauseBehavior
+    paused: int
+    skipped: int
+
+    def until(self, position: int) -> int:
+        """How much of it is before a position that is not before its start."""
+        return (position if self.end is None else min(position, self.end)) - self.start
+
+    def paused_until(self, position: int) -> int:
+        """What the timers have stood still for by then, this pause included."""
+        return self.paused + self.until(position)
+
+    def skipped_until(self, position: int) -> int:
+        """What is left out of the file by then, this pause included."""
+        return self.skipped + (self.until(position) if self.behavior == "skip" else 0)
 
 
 @dataclass(slots=True)
@@ -76,6 +95,10 @@ _Detail = str | tuple[str, int, tuple[tuple[int, int | None], ...]]
 # Stretches of voice that may still be revised: they began within the last 4 s, at most one every
 # 40 ms.
 _KEPT: Final = 101
+
+
+def _start_of(pause: Pause) -> int:
+    return pause.start
 
 
 class _Happening(IntEnum):
@@ -121,8 +144,6 @@ class Recording:
         # As of `judged`:
         self._pause: Pause | None = None
         self._pauses_begun = 0
-        self._skipped = 0  # left out of the file, finished pauses only
-        self._stood_still = 0  # of the timers, finished pauses only
         self._voice: dict[str, list[_Stretch]] = {}  # of each leg, as far back as it may change
         self._heard_for_good = False  # by voice that is not in there any more
 
@@ -172,7 +193,11 @@ class Recording:
         if self.paused:
             return
         at = max(position, self.start)
-        self._pauses.append(Pause(at, None, behavior))
+        paused = skipped = 0
+        if self._pauses:
+            paused = self._pauses[-1].paused_until(at)
+            skipped = self._pauses[-1].skipped_until(at)
+        self._pauses.append(Pause(at, None, behavior, paused, skipped))
         self._push(at, _Happening.PAUSE_OR_RESUME)
 
     def resume(self, position: int) -> None:
@@ -235,18 +260,14 @@ class Recording:
                 if self._pause is None:
                     self._end(position, "finished", "terminator", digit)
             case _Happening.PAUSE_OR_RESUME, _:
-                self._pause_or_resume(position)
+                self._pause_or_resume()
 
-    def _pause_or_resume(self, position: int) -> None:
+    def _pause_or_resume(self) -> None:
         if self._pause is None:
             self._pause = self._pauses[self._pauses_begun]
             self._pauses_begun += 1
-            return
-        length = position - self._pause.start
-        self._stood_still += length
-        if self._pause.behavior == "skip":
-            self._skipped += length
-        self._pause = None
+        else:
+            self._pause = None
 
     def _forget(self, stretches: "list[_Stretch]") -> None:
         """Let go of the oldest, which are past revision."""
@@ -261,12 +282,13 @@ class Recording:
 
     def _timer_time(self, position: int) -> int:
         """A position on a clock that stands still while paused."""
-        paused = sum(
-            min(position, position if pause.end is None else pause.end) - pause.start
-            for pause in self._pauses
-            if pause.start < position
-        )
-        return position - self.start - paused
+        pause = self._pause_before(position)
+        return position - self.start - (pause.paused_until(position) if pause else 0)
+
+    def _pause_before(self, position: int) -> Pause | None:
+        """The last pause that began before a position."""
+        index = bisect_left(self._pauses, position, key=_start_of)
+        return self._pauses[index - 1] if index else None
 
     def _heard(self) -> bool:
         return self._heard_for_good or any(
@@ -287,7 +309,12 @@ class Recording:
 
     def _deadlines(self) -> "Iterator[tuple[int, int, Reason]]":
         """The running timers' ends: position, rank at the same position, reason."""
-        elapsed = self.start + self._stood_still
+        stood_still = skipped = 0  # finished pauses only, as far as judged
+        if self._pauses_begun:
+            last = self._pauses[self._pauses_begun - 1]
+            until = last.start if self._pause is last or last.end is None else last.end
+            stood_still, skipped = last.paused_until(until), last.skipped_until(until)
+        elapsed = self.start + stood_still
         if self._pause is None:
             if self._initial_timeout is not None and not self._heard():
                 yield elapsed + self._initial_timeout, 0, "initial_timeout"
@@ -298,7 +325,7 @@ class Recording:
         if self._max_length is not None and (
             self._pause is None or self._pause.behavior == "silence"
         ):
-            yield self.start + self._max_length + self._skipped, 2, "max_length"
+            yield self.start + self._max_length + skipped, 2, "max_length"
 
     def _run_timers(self, upto: int, known: int) -> None:
         due = min(
@@ -342,7 +369,14 @@ class Recording:
         """How the stretch from `start` to `end` stands in the file, in order."""
         at = start
         joined_at: int | None = None
-        for pause in self._pauses:
+        index = bisect_left(self._pauses, start, key=_start_of)
+        while index:  # the last one before may still last, or its join be near
+            index -= 1
+            if self._pauses[index].end != self._pauses[index].start:
+                break
+        while at < end and index < len(self._pauses):
+            pause = self._pauses[index]
+            index += 1
             if pause.end == pause.start:
                 continue
             if at < min(pause.start, end):
@@ -360,4 +394,6 @@ class Recording:
 
     def length(self, position: int) -> int:
         """The file's samples up to a position."""
-        return sum(s.end - s.start for s in self.segments(self.start, max(position, self.start)))
+        position = max(position, self.start)
+        pause = self._pause_before(position)
+        return position - self.start - (pause.skipped_until(position) if pause else 0)

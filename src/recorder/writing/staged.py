@@ -1,30 +1,43 @@
 # SPDX-License-Identifier: MIT
-"""A file under a name of its own until it is complete, and names that stay in their folder."""
+"""A file under a name of its own until it is complete, and names that stay in their folder.
+
+A recording is written to `.STEM.part.SUFFIX` beside its final name, and plays from there, too. Who
+writes it holds it (`lock`), so that a staged file nobody holds is what a crash left:
+`recover` publishes it, and a new recording of the same name leaves it alone.
+"""
 
 import contextlib
 import errno
 import itertools
 import os
 import re
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import soundfile
 
 from recorder.errors import FileError
+from recorder.writing.disk import (
+    MOVES_OPEN_FILES,
+    give_name,
+    is_named,
+    lock,
+    release,
+    sync_folder,
+)
 from recorder.writing.mp3 import Mp3Encoder
 from recorder.writing.wav import WavEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy as np
     from numpy.typing import NDArray
 
+Format = Literal["wav", "mp3"]
+
 _ENCODERS: Final[dict[str, type[WavEncoder | Mp3Encoder]]] = {"wav": WavEncoder, "mp3": Mp3Encoder}
 _LONGEST_PART = 80
-# What os.link says on a file system that has none.
-_NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+_STAGED: Final = re.compile(r"\.(.+)\.part(?:-[0-9]+)?(\.(?:wav|mp3))", re.IGNORECASE | re.DOTALL)
 
 
 def name_part(identifier: str) -> str:
@@ -49,74 +62,126 @@ def generated_name(call_id: str, recording_id: str, extension: str) -> str:
     return f"{name_part(call_id)}_{name_part(recording_id)}.{extension}"
 
 
-class StagedFile:
-    """A recording's file while it is written: `.NAME.part` beside its final name.
+def staged_name(path: Path, format: Format, number: int = 0) -> Path:
+    """Where a file is written before it gets its name; `number` tells several apart.
 
-    Raises FileError when it cannot be made. What goes wrong later raises OSError or RuntimeError
-    (libsndfile's) and leaves the staged file where it is.
+    It ends as the format does, since players go by that: `mine` is written to `.mine.part.wav`.
+    """
+    known = path.suffix.lower() == f".{format}"
+    stem, suffix = (path.stem, path.suffix) if known else (path.name, f".{format}")
+    part = f"part-{number}" if number else "part"
+    return path.with_name(f".{stem}.{part}{suffix}")
+
+
+def final_name(staged: Path) -> Path | None:
+    """The name that a staged file gets; None when it is not called as one."""
+    match = _STAGED.fullmatch(staged.name)
+    return None if match is None else staged.with_name(match[1] + match[2])
+
+
+class StagedFile:
+    """A recording's file while it is written, and `staged`, where it is: at last its final name.
+
+    Raises FileError when it cannot be made. What goes wrong later raises OSError and leaves the
+    staged file where it is, playable as far as it goes.
     """
 
-    def __init__(
-        self, path: Path, format: Literal["wav", "mp3"], sample_rate: int, channels: int
-    ) -> None:
+    def __init__(self, path: Path, format: Format, sample_rate: int, channels: int) -> None:
         self.path = path
+        self._size: int | None = None  # in bytes, once complete
+        self._published: Path | None = None
         try:
-            self.staged = path.with_name(f".{path.name}.part")
             if path.exists():
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-            self._file = self.staged.open("x+b")
+            self._file, self.staged = _create(path, format)
         except (OSError, ValueError) as error:
             raise FileError(f"cannot record to {path}: {error}") from error
         try:
             self._encoder = _ENCODERS[format](self._file, sample_rate, channels)
         except (OSError, RuntimeError) as error:
-            self._file.close()
+            release(self._file)
             self.staged.unlink(missing_ok=True)
             raise FileError(f"cannot record to {path}: {error}") from error
 
+    @property
+    def samples(self) -> int:
+        """How many samples per channel the file on disk plays."""
+        return self._encoder.samples
+
+    @property
+    def size(self) -> int:
+        """The bytes of it that play; 0 when it was gone at `close`."""
+        return self._encoder.size if self._size is None else self._size
+
     def write(self, block: "NDArray[np.int16]") -> None:
-        """Append samples, (n,) or (n, 2)."""
+        """Append samples, (n,) or (n, 2); the file on disk plays up to `samples` afterwards."""
         self._encoder.write(block)
 
     def publish(self) -> tuple[Path, int]:
         """Complete the file and give it its name; return that and its size in bytes.
 
-        A file that took the name meanwhile is left alone: this one gets a number.
+        A file that took the name meanwhile is left alone: this one gets a number. When it returns,
+        file and name survive a power cut. When it raises it may be called again.
         """
-        self._encoder.close()
-        self._file.close()
-        size = self.staged.stat().st_size
-        for path in itertools.chain([self.path], self._numbered()):
-            try:
-                self._move_to(path)
-            except FileExistsError:
-                continue
-            return path, size
-        raise AssertionError  # numbers do not run out
+        if self._size is None:
+            self._encoder.close()
+            os.fsync(self._file.fileno())
+            self._size = os.fstat(self._file.fileno()).st_size
+        if not MOVES_OPEN_FILES:
+            release(self._file)
+        if self._published is None:
+            self._published = give_name(self.staged, self.path)
+        if self.staged != self._published:
+            self.staged.unlink(missing_ok=True)
+            self.staged = self._published
+        sync_folder(self.path.parent)
+        release(self._file)
+        return self._published, self._size
 
     def close(self) -> int:
-        """Let go of a file that cannot be completed; return its size in bytes, as far as known."""
-        for closing in (self._encoder.close, self._file.close):
-            with contextlib.suppress(Exception):
-                closing()
+        """Let go of a file that cannot be published; return its size in bytes, as far as known."""
+        with contextlib.suppress(Exception):
+            if self._size is None:
+                self._encoder.close()
+        with contextlib.suppress(OSError):
+            release(self._file)
         try:
-            return self.staged.stat().st_size
+            self._size = self.staged.stat().st_size
         except OSError:
-            return 0
+            self._size = 0
+        return self._size
 
-    def _numbered(self) -> "Iterator[Path]":
-        for number in itertools.count(1):
-            yield self.path.with_stem(f"{self.path.stem}-{number}")
 
-    def _move_to(self, path: Path) -> None:
-        """Rename, but never over something."""
+def _create(path: Path, format: Format) -> tuple[FileIO, Path]:
+    """A staged file for a path, held by this process; what a crash left stays where it is."""
+    for number in itertools.count():
+        staged = staged_name(path, format, number)
         try:
-            os.link(self.staged, path)
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                raise
-            # Take the name, then replace what took it.
-            path.open("xb").close()
-            self.staged.replace(path)
-        else:
-            self.staged.unlink()
+            file = FileIO(os.fspath(staged), "x+")
+        except FileExistsError:
+            with contextlib.suppress(FileNotFoundError):
+                _check_left_over(staged)
+            continue
+        try:
+            lock(file)
+        except BlockingIOError:
+            file.close()  # someone looks whether it is left over: leave it to them
+            continue
+        except OSError:
+            return file, staged  # no locks on this file system: `recover` touches nothing there
+        if is_named(file, staged):
+            return file, staged
+        file.close()  # `recover` was quicker and took it for left over
+    raise AssertionError  # numbers do not run out
+
+
+def _check_left_over(staged: Path) -> None:
+    """OSError when a staged file is being written."""
+    with FileIO(os.fspath(staged), "r+") as file:
+        try:
+            lock(file)
+        except BlockingIOError as error:
+            raise FileExistsError(
+                errno.EEXIST, "it is being recorded already", str(staged)
+            ) from error
+        release(file)

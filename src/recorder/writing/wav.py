@@ -1,32 +1,89 @@
 # SPDX-License-Identifier: MIT
-"""16-bit PCM WAV, by libsndfile."""
+"""16-bit PCM WAV that is complete after each block, and RF64 where a WAV would be too long.
 
-import os
-from typing import BinaryIO
+A WAV tells its length in 32 bits. One that grows past 4 GiB becomes an RF64, in place: a chunk
+that everybody skips (JUNK) makes room for the one with lengths in 64 bits (ds64).
+
+Source: EBU Tech 3306 (RF64).
+"""
+
+import struct
+from io import FileIO
+from typing import Final
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
+
+from recorder.writing.disk import write_at
+
+HEADER_BYTES: Final = 80  # the samples start here
+SAMPLE_BYTES: Final = 2
+_UNKNOWN: Final = 0xFFFFFFFF  # "see ds64"
+_DS64_BYTES: Final = 28
+_FMT: Final = struct.Struct("<4sIHHIIHH4sI")
+_PCM: Final = 1
+
+
+def header(sample_rate: int, channels: int, frames: int) -> bytes:
+    """What stands before `frames` samples per channel: 80 bytes."""
+    frame_bytes = SAMPLE_BYTES * channels
+    data = frames * frame_bytes
+    riff = HEADER_BYTES - 8 + data
+    long = riff >= _UNKNOWN
+    return (
+        struct.pack("<4sI4s", b"RF64" if long else b"RIFF", _UNKNOWN if long else riff, b"WAVE")
+        + struct.pack("<4sI", b"ds64" if long else b"JUNK", _DS64_BYTES)
+        + (struct.pack("<QQQI", riff, data, frames, 0) if long else bytes(_DS64_BYTES))
+        + _FMT.pack(
+            *(b"fmt ", 16, _PCM, channels, sample_rate, sample_rate * frame_bytes),
+            *(frame_bytes, 8 * SAMPLE_BYTES, b"data", _UNKNOWN if long else data),
+        )
+    )
+
+
+def parse_header(start: bytes) -> tuple[int, int]:
+    """Sample rate and channels that a header of `header` tells, whatever length it tells.
+
+    ValueError when it is none.
+    """
+    if start[:4] not in {b"RIFF", b"RF64"} or start[8:12] != b"WAVE":
+        raise ValueError("it does not start as a WAV")
+    if len(start) >= HEADER_BYTES:
+        _, _, _, channels, sample_rate, *_ = _FMT.unpack(start[48:HEADER_BYTES])
+        if channels in {1, 2} and header(sample_rate, channels, 0)[48:76] == start[48:76]:
+            return sample_rate, channels
+    raise ValueError("its header is none that recorder writes")
 
 
 class WavEncoder:
-    """Writes samples of shape (n,) or (n, 2) to an empty binary file."""
+    """Writes samples of shape (n,) or (n, 2) to an empty unbuffered file.
 
-    def __init__(self, file: BinaryIO, sample_rate: int, channels: int) -> None:
-        # libsndfile closes the descriptor it is given, so it gets one of its own.
-        self._sound = soundfile.SoundFile(
-            os.dup(file.fileno()),
-            "w",
-            samplerate=sample_rate,
-            channels=channels,
-            format="WAV",
-            subtype="PCM_16",
-        )
+    A block that fails is not in the file; what was before it is.
+    """
+
+    def __init__(self, file: FileIO, sample_rate: int, channels: int) -> None:
+        self._file = file
+        self._rate = sample_rate
+        self._channels = channels
+        self.samples = 0  # per channel, that the file plays
+        self._write_header()
 
     def write(self, block: NDArray[np.int16]) -> None:
-        """Append a block; soundfile.LibsndfileError when the file cannot take it."""
-        self._sound.write(block)
+        """Append a block; OSError when the file cannot take it."""
+        # Samples first: the header never tells more than there is.
+        write_at(self._file, self.size, block.astype("<i2", copy=False).tobytes())
+        self.samples += len(block)
+        self._write_header()
 
     def close(self) -> None:
-        """Complete the header. May be called again."""
-        self._sound.close()
+        """Cut off what a failure left behind the last whole block. May be called again."""
+        self._write_header()
+        self._file.truncate(self.size)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file that play."""
+        return HEADER_BYTES + self.samples * SAMPLE_BYTES * self._channels
+
+    def _write_header(self) -> None:
+        write_at(self._file, 0, header(self._rate, self._channels, self.samples))
