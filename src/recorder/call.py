@@ -132,6 +132,7 @@ class Call:
         )
         self._speak = LegAudio("speak", speak_rate, sample_rate)
         self._listen = LegAudio("listen", listen_rate, sample_rate)
+        self._is_plain = self._speak.rate == self._listen.rate == sample_rate
         self._digits = core.DigitDecoder(sample_rate)
         self._presses = Presses(whole_samples(_TWIN_SECONDS, sample_rate))
         self._running: list[_Running] = []
@@ -181,8 +182,12 @@ class Call:
         with self._lock:
             said = None if speak is None else to_pcm(speak, encoding)
             heard = None if listen is None else to_pcm(listen, encoding)
-            if said is not None and heard is not None:
-                self._check_lengths(said, heard)
+            if (
+                said is not None
+                and heard is not None
+                and len(said) * self._listen.rate != len(heard) * self._speak.rate
+            ):
+                raise FrameError(self._unequal(said, heard))
             if self._ended:
                 self._check_open("audio")
             if at is not None:
@@ -190,17 +195,21 @@ class Call:
             returned = listen
             if self._beeps:
                 returned = self._as_heard(said, heard, speak, listen, encoding, at)
+            if said and heard and at is None and self._is_plain:
+                position = self._timeline.in_step(len(said) >> 1)
+                if position >= 0:
+                    self._hear_both(position, said, heard)
+                    return returned
             self._hear(self._place(said, heard, at))
         return returned
 
-    def _check_lengths(self, said: bytes, heard: bytes) -> None:
+    def _unequal(self, said: bytes, heard: bytes) -> str:
         speak, listen = self._speak.rate, self._listen.rate
-        if len(said) * listen != len(heard) * speak:
-            rates = f" at {speak} and {listen} Hz" if speak != listen else ""
-            raise FrameError(
-                f"speak has {len(said) // 2} samples and listen {len(heard) // 2}{rates}:"
-                " legs fed together have the same length"
-            )
+        rates = f" at {speak} and {listen} Hz" if speak != listen else ""
+        return (
+            f"speak has {len(said) // 2} samples and listen {len(heard) // 2}{rates}:"
+            " legs fed together have the same length"
+        )
 
     def _place(self, said: bytes | None, heard: bytes | None, at: int | None) -> "_Spans":
         """Where the frames belong."""
@@ -240,11 +249,21 @@ class Call:
             else:
                 for position, pcm in self._listen.hear(span):
                     self._hear_listen(position, pcm)
-            now = max(self._speak.heard, self._listen.heard)
-            for running in self._running:
-                if now >= running.capture.wake:
-                    self._settle()
-                    break
+            self._wake(max(self._speak.heard, self._listen.heard))
+
+    def _hear_both(self, position: int, said: bytes, heard: bytes) -> None:
+        """The same for what nearly always comes: the next frame of both legs."""
+        self._hear_speak(position, said)
+        self._hear_listen(position, heard)
+        self._speak.heard = self._listen.heard = now = position + (len(said) >> 1)
+        self._wake(now)
+
+    def _wake(self, now: int) -> None:
+        """Judge and hand on, if any recording has to at this position."""
+        for running in self._running:
+            if now >= running.capture.wake:
+                self._settle()
+                return
 
     def _catch_up(self) -> None:
         """Before a command: what is held, since it may be late, is of now."""

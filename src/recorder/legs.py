@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """One leg's audio on its way from what is fed to what is heard: at the call's rate, no gaps."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from recorder.resampling import Resampler, check_rate, part
@@ -34,25 +33,24 @@ class LegAudio:
             return len(pcm) // _BYTES, pcm
         return self._resampler.take(pcm)
 
-    def hear(self, span: "Span[tuple[int, bytes]]") -> Iterator[tuple[int, bytes]]:
+    def hear(self, span: "Span[tuple[int, bytes]]") -> list[tuple[int, bytes]]:
         """What of it can be heard: positions and PCM at the call's rate."""
-        if span.payload is None:
-            yield from self.end_stream()
-            yield self._give(bytes(_BYTES * span.n))
-            return
-        whole, pcm = span.payload
-        if span.n != whole:
-            pcm = part(pcm, whole, span.offset, span.n)
-        if self._resampler is not None:
-            pcm = self._resampler.process(pcm, span.n)
-        if pcm:
-            yield self._give(pcm)
+        _, position, n, payload, offset = span
+        if payload is None:
+            return [*self.end_stream(), self._give(bytes(_BYTES * n))]
+        whole, pcm = payload
+        if n != whole:
+            pcm = part(pcm, whole, offset, n)
+        if self._resampler is None:
+            self.heard = position + n
+            return [(position, pcm)]
+        pcm = self._resampler.process(pcm, n)
+        return [self._give(pcm)] if pcm else []
 
-    def end_stream(self) -> Iterator[tuple[int, bytes]]:
+    def end_stream(self) -> list[tuple[int, bytes]]:
         """What a resampler still holds: silence, or nothing, comes next."""
         rest = b"" if self._resampler is None else self._resampler.flush()
-        if rest:
-            yield self._give(rest)
+        return [self._give(rest)] if rest else []
 
     def pending(self) -> bytes:
         """What `end_stream` would give, but the stream goes on."""

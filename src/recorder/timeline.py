@@ -224,20 +224,19 @@ class Timeline(Generic[P]):
             self._follow(mine, spans)
         return spans
 
+    def in_step(self, n: int) -> int:
+        """Frames of both legs, where nothing is in doubt: their position, as they are.
+
+        -1 when there is more to it: then they are to be placed by `place_both`.
+        """
+        position = self._speak.position
+        if self._late is None and position == self._listen.position and n <= self._piece:
+            self._speak.position = self._listen.position = position + n
+            return position
+        return -1
+
     def place_both(self, n: int, speak: P, listen: P, at: int | None = None) -> Sequence[Span[P]]:
         """Frames of both legs, of the same length and moment; `at` has been checked."""
-        position = self._speak.position
-        if (
-            (at is None or at == position)
-            and self._late is None
-            and position == self._listen.position
-            and 0 < n <= self._piece
-        ):
-            self._speak.position = self._listen.position = position + n
-            return (
-                Span("speak", position, n, speak, 0),
-                Span("listen", position, n, listen, 0),
-            )
         spans: list[Span[P]] = []
         if n > 0:
             self._settle(spans)
