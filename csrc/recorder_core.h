@@ -29,7 +29,7 @@ enum rec_edge_kind {
 
 typedef struct {
   int64_t position; /* in samples */
-  int64_t known;    /* of a revision: rec_voice_known() as of then; 0 otherwise */
+  int64_t known;    /* of voice: rec_voice_known() as told before, of a revision, after it */
   int32_t kind;     /* enum rec_edge_kind */
   int32_t detail;   /* ASCII of a digit; of a revision: how many edges; 0 otherwise */
 } rec_edge;
@@ -96,6 +96,7 @@ typedef struct {
   rec_highpass highpass;
   double gate_power, low_power, cap_power;
   int64_t position;    /* end of the last whole frame */
+  int64_t known;       /* the most that rec_voice_known has told */
   int64_t frame_count; /* whole frames so far */
   uint32_t rate, frame, filled;
   int tracking, voice_only, quiet_blocks;
@@ -135,8 +136,8 @@ size_t rec_voice_process(rec_voice *self, const int16_t *pcm, size_t n, rec_edge
  * that is not whole is not judged. */
 size_t rec_voice_finish(rec_voice *self, rec_edge *edges);
 
-/* No edge with a position before this one will be reported any more, but for what
- * follows a REC_VOICE_REVISED. */
+/* Nothing will change any more before this position, which never goes back. After a revision an
+ * edge may come to light that has an earlier one: it takes effect at its `known`. */
 int64_t rec_voice_known(const rec_voice *self);
 
 /* ---- decimation to the inner rate of the digit decoder ---------------- */

@@ -306,6 +306,18 @@ static size_t rule_step(rec_voice_rule *rule, int flags, int evident, int64_t en
 /* Evidence is asked for only on a quiet line: a noisy one asks for contrast. */
 static int is_evident(const rec_voice *self) { return !self->voice_only || !self->quiet; }
 
+/* Before which position all is known. A revision may leave less known than was told: that stays. */
+static void update_known(rec_voice *self) {
+  const rec_voice_rule *rule = &self->rule;
+  int64_t known = oldest_input(rule, 4, self->position, self->frame, self->position);
+  if (rule->in_burst && !rule->evident)
+    known = rule->burst_start;
+  else if (rule->active)
+    known = rule->last_end;
+  if (known > self->known)
+    self->known = known;
+}
+
 /* The oldest frame that may be judged again. */
 static int64_t look_back_from(const rec_voice *self) {
   int64_t from = self->frame_count - REC_VOICE_LOOK_BACK;
@@ -341,7 +353,8 @@ static size_t look_back(rec_voice *self, rec_edge *edges) {
   for (int64_t i = look_back_from(self); i < self->frame_count; i++)
     count += rule_step(&self->rule, frame_at(self, i)->flags, is_evident(self),
                        (i + 1) * self->frame, self->frame, edges + count);
-  edges[0].known = rec_voice_known(self);
+  update_known(self);
+  edges[0].known = self->known;
   edges[0].detail = (int32_t)count - 1;
   return count;
 }
@@ -475,6 +488,9 @@ static size_t process_frame(rec_voice *self, const int16_t *pcm, rec_edge *edges
   const rec_voice_frame *newest = frame_at(self, self->frame_count - 1);
   size_t count =
       rule_step(&self->rule, newest->flags, is_evident(self), self->position, self->frame, edges);
+  for (size_t i = 0; i < count; i++)
+    edges[i].known = self->known;
+  update_known(self);
   if (self->tracking && self->frame_count % FRAMES_PER_BLOCK == 0)
     count += finish_block(self, edges + count);
   return count;
@@ -509,15 +525,8 @@ size_t rec_voice_finish(rec_voice *self, rec_edge *edges) {
   if (!self->rule.told)
     return 0;
   self->rule.told = self->rule.active = 0;
-  edges[0] = (rec_edge){self->rule.last_end, 0, REC_VOICE_END, 0};
+  edges[0] = (rec_edge){self->rule.last_end, self->known, REC_VOICE_END, 0};
   return 1;
 }
 
-int64_t rec_voice_known(const rec_voice *self) {
-  const rec_voice_rule *rule = &self->rule;
-  if (rule->in_burst && !rule->evident)
-    return rule->burst_start;
-  if (rule->active)
-    return rule->last_end;
-  return oldest_input(rule, 4, self->position, self->frame, self->position);
-}
+int64_t rec_voice_known(const rec_voice *self) { return self->known; }

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from recorder import Call, RecordEvent
 from tests import signals
 from tests.conftest import settle
-from tests.test_call import path_of
+from tests.test_call import NO_LIMITS, path_of
 
 Command = tuple[int, str, tuple[Any, ...]]
 COMMANDS: list[Command] = [
@@ -127,3 +128,27 @@ def test_mp3_too(sizes: list[int]) -> None:
     """LAME works in frames of its own, so that its output is the same as well."""
     options = {"format": "mp3", "direction": "both", "stereo": True}
     assert run(options, sizes) == run(options, [160])
+
+
+def test_what_a_revision_makes_unknown_again_does_not_depend_on_the_cut() -> None:
+    """A line becomes quiet with one frame just above the gate, two seconds before the timeout."""
+    rng = np.random.default_rng(4)
+
+    def noise(frames: int, dbfs: float) -> NDArray[np.float64]:
+        return rng.normal(0, 32768 * 10 ** (dbfs / 20), frames * 160)
+
+    quiet = noise(20, -75)
+    above = np.sin(2 * np.pi * 900 / 8000 * np.arange(2880, 3040))
+    quiet[2880:3040] = 32768 * 2**0.5 * 10 ** (-43.6 / 20) * above
+    line = [noise(200, -38), noise(25, -18), noise(100, -38), quiet, noise(200, -75)]
+    samples = np.concatenate(line).astype(np.int16)
+    durations = set()
+    for size in (160, 1111, len(samples)):
+        with tempfile.TemporaryDirectory() as folder:
+            call = Call(8000, directory=folder)
+            action = call.record({**NO_LIMITS, "end_silence_timeout": 2.29})
+            for at in range(0, len(samples), size):
+                call.feed(speak=samples[at : at + size])
+            call.hangup()
+            durations.add(action.join(10).duration)
+    assert durations == {6.87}

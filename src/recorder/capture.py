@@ -138,12 +138,12 @@ class Capture:
     def _tell_voice(self, leg: "Leg", edges: "Sequence[Edge]") -> None:
         told = iter(edges)
         for edge in told:
-            position = self._start + edge.position
             if edge.kind == "voice_start":
-                self.recording.voice_start(leg, position)
+                self.recording.voice_start(leg, self._start + max(edge.position, edge.known))
             elif edge.kind == "voice_end":
-                self.recording.voice_end(leg, position)
+                self.recording.voice_end(leg, self._start + max(edge.position, edge.known))
             else:
+                position = self._start + edge.position
                 instead = [self._start + next(told).position for _ in range(edge.replaced_by)]
                 stretches = list(zip_longest(instead[::2], instead[1::2]))
                 self.recording.voice_revised(leg, position, stretches, self._start + edge.known)

@@ -44,7 +44,8 @@ class Edge(NamedTuple):
 
     A `voice_revised` takes back the stretches of voice that began at its position or later, by
     what is known now; the next `replaced_by` voice edges take their place. It holds as of the
-    position `known`.
+    position `known`. What comes to light after one may have a position before the `known` of
+    its own edge: nothing happens any more before that.
     """
 
     kind: EdgeKind
@@ -93,7 +94,7 @@ def _edge(edge: Any) -> Edge:
     kind = _KINDS[edge.kind]
     if kind == "voice_revised":
         return Edge(kind, edge.position, replaced_by=edge.detail, known=edge.known)
-    return Edge(kind, edge.position, chr(edge.detail) if edge.detail else "")
+    return Edge(kind, edge.position, chr(edge.detail) if edge.detail else "", known=edge.known)
 
 
 class VoiceDetector:
