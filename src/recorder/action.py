@@ -76,7 +76,7 @@ class RecordAction:
     @property
     def result(self) -> RecordEvent | None:
         """The terminal event, None before it is there."""
-        return self._done.result() if self._done.done() else None
+        return self._done.result() if self._done.done() and not self._done.exception() else None
 
     def stop(self) -> Acknowledgement:
         """End now, as `finished`: the file holds all audio fed up to here."""
@@ -129,6 +129,13 @@ class RecordAction:
         for loop, woken in tuple(self._waiters):
             with contextlib.suppress(RuntimeError):  # that loop is closed
                 loop.call_soon_threadsafe(_wake, woken)
+
+    def _leave_to_parent(self, error: Exception) -> None:
+        """After a fork: nothing will come here; who asks is told so."""
+        self._final_state = "error"
+        self._waiters = set()
+        self._done = concurrent.futures.Future()
+        self._done.set_exception(error)
 
 
 def _wake(woken: "asyncio.Future[None]") -> None:

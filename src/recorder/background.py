@@ -3,12 +3,18 @@
 
 A lane is work that is to be done in order, such as one recording's writing. A pool's threads take
 turns at the lanes that have any. A thread that one job has kept for long (a disk that stands
-still, a handler that waits) is no longer counted on, and another takes its place.
+still, a handler that waits) is no longer counted on, and another takes its place: a keeper, a
+thread too, sees to that while there is work.
+
+Who puts a job may be interrupted anywhere (Ctrl-C raises in the main thread, between any two of its
+steps). What it does there is therefore single steps of C, each of which leaves all in order.
 
 After a fork the child has none of the threads: its pools start anew, and lanes from before it
 are not to be used there.
 """
 
+import contextlib
+import logging
 import os
 import threading
 import time
@@ -19,37 +25,39 @@ from typing import Final
 
 Job = Callable[[], None]
 
+_LOG: Final = logging.getLogger("recorder")
 _STUCK_SECONDS: Final = 1.0
 _LOOK_SECONDS: Final = 0.25  # between two looks at whether threads are stuck
 
 
 class Lane:
-    """Jobs that are run one after the other. Jobs do not raise.
+    """Jobs that are run one after the other. Jobs do not raise; one that does is logged.
 
     `pending` is the sum of the sizes of those that have not ended.
     """
 
-    __slots__ = ("_changed", "_ended", "_jobs", "_pool", "pending")
+    __slots__ = ("_changed", "_ended", "_pool", "jobs", "lock", "pending", "runs")
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
-        self._changed = threading.Condition(threading.Lock())
-        self._jobs: deque[tuple[Job, int]] = deque()  # the first one may be running
+        self.lock = threading.Lock()
+        self._changed = threading.Condition(self.lock)
         self._ended = 0
         self.pending = 0
+        # For the pool:
+        self.jobs: deque[tuple[Job, int]] = deque()  # the first one may be running
+        self.runs = False  # whether a thread is at it
 
     def put(self, job: Job, size: int = 0) -> None:
         """Have a job run once those before it have ended. Does not wait."""
-        with self._changed:
-            self._jobs.append((job, size))
+        with self.lock:
+            self.jobs.append((job, size))
             self.pending += size
-            is_first = len(self._jobs) == 1
-        if is_first:
-            self._pool.schedule(self)
+        self._pool.schedule(self)
 
     def wait(self, most: int, patience: float) -> bool:
         """Wait until no more than `most` is pending; False when no job ends for `patience` s."""
-        with self._changed:
+        with self.lock:
             ended, since = self._ended, time.monotonic()
             while self.pending > most:
                 self._changed.wait(_LOOK_SECONDS)
@@ -57,22 +65,20 @@ class Lane:
                     ended, since = self._ended, time.monotonic()
                 elif time.monotonic() - since >= patience:
                     return False
-                self._pool.grow()
         return True
 
-    def run_one(self) -> bool:
-        """Run the next job; return whether there is another. For the pool."""
-        job, size = self._jobs[0]
+    def run_one(self) -> None:
+        """Run the next job. For the pool."""
+        job, size = self.jobs[0]
         try:
             job()
-        finally:
-            with self._changed:
-                self._jobs.popleft()
-                self._ended += 1
-                self.pending -= size
-                self._changed.notify_all()
-                more = bool(self._jobs)
-        return more
+        except BaseException:  # the thread is needed by others
+            _LOG.exception("%r failed", job)
+        with self.lock:
+            self.jobs.popleft()
+            self._ended += 1
+            self.pending -= size
+            self._changed.notify_all()
 
 
 class Pool:
@@ -86,67 +92,117 @@ class Pool:
 
     def restart(self) -> None:
         """Begin without threads and work: what is left after a fork."""
-        self._idle = threading.Condition(threading.Lock())
-        self._ready: SimpleQueue[Lane] = SimpleQueue()
-        self._lanes = 0  # that have work
+        self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)  # told when a job has ended, or none is left
+        self._begun = threading.Condition(self._lock)  # told when one begins, if the keeper sleeps
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._ready: deque[Lane] = deque()  # that may have work
+        self._active = 0  # threads at work
         self._ended = 0  # jobs
         self._busy_since: dict[int, float | None] = {}  # by a thread's number
         self._started = 0
+        self._has_keeper = False
+        self._keeper_sleeps = False
 
     def lane(self) -> Lane:
-        """A lane of this pool. There is a thread from now on: at exit none can be started."""
-        self.grow()
+        """A lane of this pool; RuntimeError when there is no thread and none can be started.
+
+        There is a thread from now on: at exit none can be started.
+        """
+        self._grow()
+        if not self._has_keeper:
+            self._start(self._keep, "keeper")
+            self._has_keeper = True  # interrupted just before, there will be two: no harm
         return Lane(self)
 
     def schedule(self, lane: Lane) -> None:
-        """A lane has got work. For the lane."""
-        with self._idle:
-            self._lanes += 1
-        self._ready.put(lane)
-        self.grow()
+        """A lane has got work. For the lane; once too often does no harm."""
+        self._ready.append(lane)
+        self._wake.put(None)
 
-    def grow(self) -> None:
-        """Start a thread if too few can be counted on."""
+    def _start(self, work: Job, name: object) -> None:
+        name = f"recorder-{self._name}-{name}"
+        threading.Thread(target=work, name=name, daemon=True).start()
+
+    def _grow(self) -> None:
+        """Start a thread if too few can be counted on; RuntimeError when that leaves none."""
         now = time.monotonic()
-        with self._idle:
-            able = sum(
-                since is None or now - since < _STUCK_SECONDS for since in self._busy_since.values()
-            )
+        with self._lock:
+            busy = [now - since for since in self._busy_since.values() if since is not None]
+            # Where one is stuck, many will be: their disk is the same.
+            patience = _LOOK_SECONDS if max(busy, default=0) >= _STUCK_SECONDS else _STUCK_SECONDS
+            able = len(self._busy_since) - sum(seconds >= patience for seconds in busy)
             if able >= self._few or len(self._busy_since) >= self._most:
                 return
             number = self._started
             self._started += 1
-            self._busy_since[number] = None
-        name = f"recorder-{self._name}-{number}"
-        threading.Thread(target=self._work, args=(number,), name=name, daemon=True).start()
+            # Until it runs it counts as busy: one that never comes is not counted on for long.
+            self._busy_since[number] = now
+        try:
+            self._start(lambda: self._work(number), number)
+        except RuntimeError:
+            del self._busy_since[number]
+            if not self._busy_since:
+                raise
+
+    def _keep(self) -> None:
+        """Replace threads that are stuck, for as long as there is work."""
+        while True:
+            with self._lock:
+                while not self._active:
+                    self._keeper_sleeps = True
+                    self._begun.wait()
+                    self._keeper_sleeps = False
+            time.sleep(_LOOK_SECONDS)
+            with contextlib.suppress(RuntimeError):
+                self._grow()
 
     def _work(self, number: int) -> None:
+        self._busy_since[number] = None
         while True:
-            lane = self._ready.get()
-            self._busy_since[number] = started = time.monotonic()
-            has_more = lane.run_one()
-            if has_more:
-                self._ready.put(lane)
-            with self._idle:
-                self._ended += 1
-                self._lanes -= not has_more
-                self._idle.notify_all()
-            self._busy_since[number] = None
-            if time.monotonic() - started >= _STUCK_SECONDS and self._is_superfluous(number):
-                return
+            self._wake.get()
+            while (lane := self._take(number)) is not None:
+                lane.run_one()
+                if not self._is_free_again(number, lane):
+                    return
 
-    def _is_superfluous(self, number: int) -> bool:
-        """Whether another thread has taken this one's place; it is off the books then."""
-        with self._idle:
+    def _take(self, number: int) -> Lane | None:
+        """A lane that has work and that no other thread is at, if there is one."""
+        with self._lock:
+            while self._ready:
+                lane = self._ready.popleft()
+                if lane.jobs and not lane.runs:
+                    lane.runs = True
+                    self._active += 1
+                    self._busy_since[number] = time.monotonic()
+                    if self._keeper_sleeps:
+                        self._begun.notify()
+                    return lane
+            self._idle.notify_all()
+        return None
+
+    def _is_free_again(self, number: int, lane: Lane) -> bool:
+        """A job has ended; whether this thread is still needed: another may be in its place."""
+        with self._lock:
+            lane.runs = False
+            if lane.jobs:
+                self.schedule(lane)
+            self._active -= 1
+            self._ended += 1
+            self._idle.notify_all()
+            since, self._busy_since[number] = self._busy_since[number], None
+            assert since is not None
             superfluous = len(self._busy_since) > self._few
-            if superfluous:
+            if superfluous and time.monotonic() - since >= _STUCK_SECONDS:
                 del self._busy_since[number]
-            return superfluous
+                return False
+            return True
 
     def drain(self, patience: float) -> bool:
         """Wait until there is no work; False when no job ends for `patience` seconds."""
-        with self._idle:
-            while self._lanes:
+        self._wake.put(None)  # should who put the last job have been interrupted
+        with self._lock:
+            while self._active or self._ready:
                 ended = self._ended
                 if not self._idle.wait(patience) and self._ended == ended:
                     return False

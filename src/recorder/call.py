@@ -403,19 +403,22 @@ class Call:
                 self._make_directory()
                 name = generated_name(self.call_id, recording_id, options.format)
                 target = self.directory / name
-            url = self._url(target)
-            file = StagedFile(target, options.format, self.sample_rate, options.channels)
             action = RecordAction(self, control_id, recording_id)
             # Told from a thread that writes, which must not wait for the call.
             errands = DELIVERY.lane()
             failed = partial(errands.put, partial(self._fail, action))
-            capture = Capture(
-                options,
-                self.sample_rate,
-                start=beep.end if beep else self._timeline.now,
-                output=Output(file, options, self.sample_rate, failed),
-            )
-            running = _Running(action, capture, url, subscription)
+            file = StagedFile(target, options.format, self.sample_rate, options.channels)
+            try:
+                capture = Capture(
+                    options,
+                    self.sample_rate,
+                    start=beep.end if beep else self._timeline.now,
+                    output=Output(file, options, self.sample_rate, failed),
+                )
+                running = _Running(action, capture, self._url(target), subscription)
+            except BaseException:
+                file.discard()
+                raise
             if beep:
                 self._beeps.append(beep)
             self._running.append(running)
@@ -465,7 +468,7 @@ class Call:
     def _make_directory(self) -> None:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise FileError(f"cannot make the folder {self.directory}: {error}") from error
 
     def _position_of(self, capture: Capture) -> int:
@@ -538,24 +541,30 @@ class Call:
             self._tell(running, "paused", samples=0)
 
     def _complete(self, running: _Running) -> None:
-        """A recording has ended: it leaves the call, and its file is completed."""
+        """A recording has ended: its file is completed, and it leaves the call.
+
+        It leaves last: what was interrupted (Ctrl-C) is done again, which does no harm.
+        """
         capture = running.capture
-        self._running.remove(running)
-        if not self._running:
-            _live.discard(self)
-        for hearing in self._hearing_of(capture.options):
-            hearing.remove(capture)
         running.end_time = time.time()
         if running.start_time is None:  # stopped while its beep played
             running.start_time = running.end_time
         running.action._final_state = capture.state
         capture.complete(partial(self._completed, running))
+        for hearing in self._hearing_of(capture.options):
+            if capture in hearing:
+                hearing.remove(capture)
+        self._running.remove(running)
+        if not self._running:
+            _live.discard(self)
 
     def _completed(self, running: _Running, outcome: Outcome) -> None:
         """The file is complete, or all that can be had of it. Needs no lock, and takes none."""
         capture = running.capture
         ending = capture.ending
         assert ending is not None
+        if running.action.is_done:
+            return
         running.url = self._url(outcome.path)
         if outcome.failure:
             why: dict[str, Any] = {"reason": "error", "error": outcome.failure}
@@ -626,6 +635,11 @@ class Call:
         """After a fork: the call, its files and its threads are the parent's."""
         self._lock = threading.RLock()
         self._ended = "belongs to the process that this one was forked from"
+        for running in self._running:
+            error = CallEndedError(
+                f"call {self.call_id!r} {self._ended}: nothing will be told here"
+            )
+            running.action._leave_to_parent(error)
         self._running.clear()
         self._hearing_speak.clear()
         self._hearing_listen.clear()

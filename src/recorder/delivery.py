@@ -4,7 +4,8 @@
 A handler that was registered while an event loop ran is called in that loop, and a coroutine
 function becomes a task of it. One registered without is called in a background thread, a
 coroutine function runs there to its end; one event after the other, and whatever a handler does
-with its time only its own events wait for. What it raises is logged.
+with its time only its own events wait for. What it raises is logged; SystemExit and
+KeyboardInterrupt end the loop, as with all that runs in one.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from recorder.events import RecordEvent
 Handler = Callable[[RecordEvent], Any]
 
 _LOG: Final = logging.getLogger("recorder")
+_ENDS_A_LOOP: Final = (SystemExit, KeyboardInterrupt)
 # A loop holds its tasks by weak references only.
 _tasks: Final[set[asyncio.Task[None]]] = set()
 
@@ -56,20 +58,24 @@ class Subscription:
     def _call(self, event: RecordEvent) -> None:
         try:
             result = self._handler(event)
-        except (Exception, asyncio.CancelledError):
+            if not inspect.isawaitable(result):
+                return
+            if self._loop is None:
+                asyncio.run(self._guard(result))
+            else:
+                task = self._loop.create_task(self._guard(result))
+                _tasks.add(task)
+                task.add_done_callback(_tasks.discard)
+        except BaseException as error:
             _LOG.exception("%r failed", self._handler)
-            return
-        if not inspect.isawaitable(result):
-            return
-        if self._loop is None:
-            asyncio.run(self._guard(result))
-        else:
-            task = self._loop.create_task(self._guard(result))
-            _tasks.add(task)
-            task.add_done_callback(_tasks.discard)
+            # As any callback's, it ends the loop. A background thread is needed by others.
+            if self._loop is not None and isinstance(error, _ENDS_A_LOOP):
+                raise
 
     async def _guard(self, awaitable: Awaitable[Any]) -> None:
         try:
             await awaitable
-        except (Exception, asyncio.CancelledError):
+        except (*_ENDS_A_LOOP, GeneratorExit):
+            raise
+        except BaseException:
             _LOG.exception("%r failed", self._handler)

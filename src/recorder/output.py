@@ -29,7 +29,7 @@ MOST_PENDING: Final = 2 * 1024 * 1024
 # A disk that has taken nothing for so long, in seconds, stands still.
 PATIENCE: Final = 10.0
 
-# Consecutive PCM of a leg, by position; what is missing is silence.
+# PCM of a leg, by position; what is missing is silence.
 Pieces = Sequence[tuple[int, bytes]]
 
 
@@ -62,6 +62,7 @@ class Output:
         self._stereo = options.stereo
         self._longest = _LONGEST_WRITE_SECONDS * sample_rate
         self._fade = whole_samples(mixing.FADE_SECONDS, sample_rate)
+        self._laid_out = 0  # position of the call
         self._failed = failed
         self._lane = WRITING.lane()
 
@@ -92,13 +93,14 @@ class Output:
     # -- in the background -----------------------------------------------------------------
 
     def _write(self, segment: "Segment", audio: "Mapping[Leg, Pieces]") -> None:
-        # In parts: a pause as silence may be hours.
-        for start in range(segment.start, segment.end, self._longest):
+        # In parts: a pause as silence may be hours. One that was interrupted may come again.
+        for start in range(max(segment.start, self._laid_out), segment.end, self._longest):
             if self.failure:
                 return
             end = min(start + self._longest, segment.end)
             try:
                 self.file.write(self._lay_out(segment, audio, start, end))
+                self._laid_out = end
             except Exception as error:  # whatever it is, the user is told
                 self._fail(error)
                 self._failed()
@@ -148,9 +150,10 @@ class Output:
 
 def _cut(pieces: Pieces, start: int, end: int) -> "NDArray[np.int16]":
     """The samples from `start` to `end`; what is missing is silence."""
-    joined = b"".join([pcm for _, pcm in pieces])
-    if pieces and pieces[0][0] == start and len(joined) == (end - start) * _BYTES:
-        return np.frombuffer(joined, np.int16)
+    if len(pieces) == 1:
+        position, pcm = pieces[0]
+        if position == start and len(pcm) == (end - start) * _BYTES:
+            return np.frombuffer(pcm, np.int16)
     audio = np.zeros(end - start, np.int16)
     for position, pcm in pieces:
         first, last = max(position, start), min(position + len(pcm) // _BYTES, end)

@@ -188,12 +188,13 @@ class Mp3Encoder:
         self.size = self._end + len(room)
         self._frames = self._counter.total
         # What is there first: the Info frame never tells more than there is.
-        self.samples = min(self._given, playable(self._rate, self._frames))
         self._write_info_frame()
 
     def _write_info_frame(self) -> None:
-        frame = info_frame(self._rate, self._channels, self._frames, self.size, self.samples)
+        samples = min(self._given, playable(self._rate, self._frames))
+        frame = info_frame(self._rate, self._channels, self._frames, self.size, samples)
         write_at(self._file, 0, frame)
+        self.samples = samples
 
 
 class FrameCounter:

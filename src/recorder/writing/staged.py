@@ -14,6 +14,7 @@ import re
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
+from weakref import WeakSet
 
 import soundfile
 
@@ -38,6 +39,9 @@ Format = Literal["wav", "mp3"]
 _ENCODERS: Final[dict[str, type[WavEncoder | Mp3Encoder]]] = {"wav": WavEncoder, "mp3": Mp3Encoder}
 _LONGEST_PART = 80
 _STAGED: Final = re.compile(r"\.(.+)\.part(?:-[0-9]+)?(\.(?:wav|mp3))", re.IGNORECASE | re.DOTALL)
+
+# Files that are being written, for a fork to close: the lock is its parent's alone.
+_open: Final["WeakSet[FileIO]"] = WeakSet()
 
 
 def name_part(identifier: str) -> str:
@@ -94,6 +98,7 @@ class StagedFile:
             if path.exists():
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
             self._file, self.staged = _create(path, format)
+            _open.add(self._file)
         except (OSError, ValueError) as error:
             raise FileError(f"cannot record to {path}: {error}") from error
         try:
@@ -134,8 +139,8 @@ class StagedFile:
         if self.staged != self._published:
             self.staged.unlink(missing_ok=True)
             self.staged = self._published
+        release(self._file)  # first: its descriptor may be the last one to be had
         sync_folder(self.path.parent)
-        release(self._file)
         return self._published, self._size
 
     def close(self) -> int:
@@ -150,6 +155,11 @@ class StagedFile:
         except OSError:
             self._size = 0
         return self._size
+
+    def discard(self) -> None:
+        """Remove a file that nobody wants after all."""
+        release(self._file)
+        self.staged.unlink(missing_ok=True)
 
 
 def _create(path: Path, format: Format) -> tuple[FileIO, Path]:
@@ -185,3 +195,13 @@ def _check_left_over(staged: Path) -> None:
                 errno.EEXIST, "it is being recorded already", str(staged)
             ) from error
         release(file)
+
+
+def _leave_to_parent() -> None:
+    """After a fork: close, but do not unlock, which would be for the parent too."""
+    for file in tuple(_open):
+        file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)

@@ -66,18 +66,19 @@ class WavEncoder:
         self._rate = sample_rate
         self._channels = channels
         self.samples = 0  # per channel, that the file plays
-        self._write_header()
+        self._write_header(0)
 
     def write(self, block: NDArray[np.int16]) -> None:
         """Append a block; OSError when the file cannot take it."""
         # Samples first: the header never tells more than there is.
         write_at(self._file, self.size, block.astype("<i2", copy=False).tobytes())
-        self.samples += len(block)
-        self._write_header()
+        samples = self.samples + len(block)
+        self._write_header(samples)
+        self.samples = samples
 
     def close(self) -> None:
         """Cut off what a failure left behind the last whole block. May be called again."""
-        self._write_header()
+        self._write_header(self.samples)
         self._file.truncate(self.size)
 
     @property
@@ -85,5 +86,5 @@ class WavEncoder:
         """Bytes of the file that play."""
         return HEADER_BYTES + self.samples * SAMPLE_BYTES * self._channels
 
-    def _write_header(self) -> None:
-        write_at(self._file, 0, header(self._rate, self._channels, self.samples))
+    def _write_header(self, samples: int) -> None:
+        write_at(self._file, 0, header(self._rate, self._channels, samples))
