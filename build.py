@@ -50,9 +50,17 @@ ffibuilder.cdef(
     void rec_alaw_encode(const int16_t *in, uint8_t *out, size_t n);
     """
 )
+# cffi gives up Python's lock around every call. These take a microsecond; to get the lock back
+# from a thread that writes files can take milliseconds.
+KEEP_THE_LOCK = """
+#undef Py_BEGIN_ALLOW_THREADS
+#undef Py_END_ALLOW_THREADS
+#define Py_BEGIN_ALLOW_THREADS {
+#define Py_END_ALLOW_THREADS }
+"""
 ffibuilder.set_source(
     "recorder._core",
-    '#include "recorder_core.h"',
+    '#include "recorder_core.h"' + KEEP_THE_LOCK,
     sources=[f"csrc/{name}.c" for name in SOURCES],
     include_dirs=["csrc"],
     depends=["csrc/recorder_core.h"],

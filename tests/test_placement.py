@@ -165,7 +165,7 @@ def test_positions_from_a_jitter_buffer(call: Call) -> None:
     assert np.array_equal(audio_of(action.join(10)), expected)
     stats = call.stats.speak
     assert (stats.taken, stats.held) == (
-        np.count_nonzero(expected.reshape(-1, 160).any(1)) * 160,
+        160 * int(np.count_nonzero(expected.reshape(-1, 160).any(1))),
         0,
     )
     assert stats.taken + stats.filled == 40000

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """One recording on its way: what arrives is heard, judged, and handed on to be written."""
 
+import sys
 import time
 from collections.abc import Callable
 from itertools import zip_longest
@@ -96,7 +97,7 @@ class Capture:
         self._written = start  # everything of the call before this position is handed on
         self._write_at = start + self._block
         self.wake = start  # `settle` has nothing to do before the call is here
-        self._unpaused = True  # no pause so far: whole frames are kept
+        self._whole_from = 0  # frames from here on have nothing to do with a pause
         self._tracks = {
             leg: _Track(
                 VoiceDetector(
@@ -144,7 +145,7 @@ class Capture:
                 return
             pcm, pointer = pcm[before * _BYTES :], pointer + before
             position, n = self._start, n - before
-        if self._unpaused:
+        if position >= self._whole_from:
             track.keep(position, pcm)
         else:
             for start, end in self.recording.keeps(position, position + n):
@@ -207,12 +208,13 @@ class Capture:
     def pause(self, position: int, behavior: PauseBehavior) -> None:
         """Keep nothing from here on."""
         self.recording.pause(position, behavior)
-        self._unpaused = False
+        self._whole_from = sys.maxsize
         self.wake = 0
 
     def resume(self, position: int) -> None:
         """Keep what comes again."""
         self.recording.resume(position)
+        self._whole_from = position
         self.wake = 0
 
     def told(self, digit: str, position: int, digits: DigitDecoder) -> None:

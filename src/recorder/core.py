@@ -73,13 +73,13 @@ samples: Final = partial(ffi.from_buffer, "int16_t[]")
 
 
 class _EdgeBuffer:
-    """Room for the edges that one call of a process function with a second of audio may report."""
+    """Room for the edges that one call of a process function with 0.1 s of audio may report."""
 
     __slots__ = ("capacity", "edges")
 
     def __init__(self, rate: int) -> None:
-        self.capacity = rate
-        self.edges = ffi.new("rec_edge[]", lib.rec_edges_bound(rate, rate))
+        self.capacity = rate // 10
+        self.edges = ffi.new("rec_edge[]", lib.rec_edges_bound(rate, self.capacity))
 
     def read(self, count: int) -> "list[Edge]":
         return [_edge(self.edges[i]) for i in range(count)]
@@ -146,7 +146,7 @@ class VoiceDetector:
         """
         out = ffi.from_buffer("float[]", levels)
         edges: list[Edge] = []
-        # A second holds whole frames at every rate.
+        # 0.1 s holds whole frames at every rate.
         for at, part in self._buffer.slices(n):
             count = self._process(
                 self._state, pcm + at, part, self._buffer.edges, out + at // self.frame

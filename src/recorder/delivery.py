@@ -13,6 +13,7 @@ import inspect
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+from weakref import WeakSet
 
 from recorder.background import DELIVERY
 from recorder.errors import OptionError
@@ -24,6 +25,8 @@ _LOG: Final = logging.getLogger("recorder")
 _ENDS_A_LOOP: Final = (SystemExit, KeyboardInterrupt)
 # A loop holds its tasks by weak references only.
 _tasks: Final[set[asyncio.Task[None]]] = set()
+# Those that end with a handler: nothing else can be called in them later.
+_own_loops: Final["WeakSet[asyncio.AbstractEventLoop]"] = WeakSet()
 
 
 class Subscription:
@@ -39,6 +42,8 @@ class Subscription:
         try:
             self._loop = asyncio.get_running_loop()
         except RuntimeError:
+            self._loop = None
+        if self._loop in _own_loops:  # of a coroutine handler that runs to its end here
             self._loop = None
         self._lane = DELIVERY.lane()
 
@@ -73,6 +78,8 @@ class Subscription:
                 raise
 
     async def _guard(self, awaitable: Awaitable[Any]) -> None:
+        if self._loop is None:
+            _own_loops.add(asyncio.get_running_loop())
         try:
             await awaitable
         except (*_ENDS_A_LOOP, GeneratorExit):

@@ -251,7 +251,10 @@ class Recording:
                 self._forget(stretches)
                 stretches.append(_Stretch(position, None))
             case _Happening.VOICE_END, str(leg):
-                self._voice[leg][-1].end = position
+                # A revision may have taken its stretch away, or ended it.
+                newest = self._voice.get(leg, [])[-1:]
+                if newest and newest[0].end is None:
+                    newest[0].end = position
             case _Happening.VOICE_REVISED, (leg, since, revised):
                 stretches = self._voice.setdefault(leg, [])
                 stretches[:] = [old for old in stretches if old.start < since]
@@ -301,10 +304,11 @@ class Recording:
         for stretches in self._voice.values():
             if stretches and stretches[-1].end is None:
                 return None
-            for stretch in stretches:
+            for stretch in reversed(stretches):
                 if stretch.end is not None and self._counts(stretch):
                     end = self._timer_time(stretch.end)
                     latest = end if latest is None else max(latest, end)
+                    break
         return latest
 
     def _deadlines(self) -> "Iterator[tuple[int, int, Reason]]":
