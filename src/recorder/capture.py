@@ -193,7 +193,12 @@ class Capture:
 
     def _check_output(self) -> None:
         """End the recording if its file cannot be written, or not in time."""
-        if self._output.is_full and not (self._is_ahead_of_time() and self._output.wait()):
+        output = self._output
+        if output.is_busy and self._is_ahead_of_time():
+            stands_still = not output.wait()
+        else:
+            stands_still = output.is_full
+        if stands_still:
             self._abandoned = self._output.abandon("the disk takes nothing, or too little")
         if self._output.failure:
             self.fail()

@@ -26,6 +26,8 @@ _BYTES: Final = 2  # per sample
 # Audio of one recording that waits for its disk, in bytes: 65 s of both legs at 8 kHz, 11 s at
 # 48 kHz.
 MOST_PENDING: Final = 2 * 1024 * 1024
+# Where there is time to wait for it, this much keeps it busy.
+ENOUGH_PENDING: Final = 256 * 1024
 # A disk that has taken nothing for so long, in seconds, stands still.
 PATIENCE: Final = 10.0
 
@@ -71,9 +73,14 @@ class Output:
         """Whether more is waiting for the disk than may."""
         return self._lane.pending > MOST_PENDING
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether so much is waiting that more is better kept back, if it can be."""
+        return self._lane.pending > ENOUGH_PENDING
+
     def wait(self) -> bool:
-        """Wait until it is not full any more; False when the disk stands still."""
-        return self._lane.wait(MOST_PENDING // 2, PATIENCE)
+        """Wait until it is not so busy any more; False when the disk stands still."""
+        return self._lane.wait(ENOUGH_PENDING // 2, PATIENCE)
 
     def put(self, segment: "Segment", audio: "Mapping[Leg, Pieces]") -> None:
         """Append a segment and, unless it is silent, its legs' audio."""
