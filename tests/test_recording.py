@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: MIT
 """The state machine: every transition, every timer, and what wins in one frame."""
 
+import itertools
 from typing import Literal
 
 import pytest
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
 
 from recorder.recording import Ending, PauseBehavior, Reason, Recording, Segment
 
@@ -388,3 +391,35 @@ def test_next_change_tells_the_deadline_and_what_is_queued() -> None:
     assert recording.next_change == 600
     recording.judge(700)
     assert recording.next_change == 5000
+
+
+@seed(5)
+@settings(max_examples=200, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(st.integers(0, 40), st.sampled_from(["skip", "silence"])), max_size=30
+    ),
+    cuts=st.lists(st.integers(0, 1200), max_size=10),
+)
+def test_the_file_of_many_pauses(steps: list[tuple[int, PauseBehavior]], cuts: list[int]) -> None:
+    """Sample by sample: what is kept, silent or left out, wherever it is asked for."""
+    recording = machine(start=7)
+    layout: list[str] = []  # of the call from position 7 on
+    kept = "kept"
+    for length, behavior in steps:
+        layout += [kept] * length
+        if kept == "kept":
+            recording.pause(7 + len(layout), behavior)
+            kept = behavior
+        else:
+            recording.resume(7 + len(layout))
+            kept = "kept"
+    layout += [kept] * 50
+    bounds = sorted({7, 7 + len(layout), *(cut for cut in cuts if 7 < cut < 7 + len(layout))})
+    found: list[str] = []
+    for start, end in itertools.pairwise(bounds):
+        for segment in recording.segments(start, end):
+            assert start <= segment.start < segment.end <= end
+            found += ["silence" if segment.silent else "kept"] * (segment.end - segment.start)
+        assert recording.length(end) == len(found)
+    assert found == [what for what in layout if what != "skip"]
