@@ -26,6 +26,7 @@ import soundfile
 
 import recorder
 from recorder import Call, FileError, OptionError, RecordAction, RecordEvent, recover
+from recorder.background import Lane
 from recorder.output import MOST_PENDING
 from tests import signals
 from tests.conftest import Heard, settle
@@ -40,6 +41,7 @@ ROOT = Path(__file__).parent.parent
 BOTH = {**NO_LIMITS, "direction": "both"}
 EVENT = "calling.call.record"
 
+unix = pytest.mark.skipif(sys.platform == "win32", reason="there it is a fine name")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 root = pytest.mark.skipif(
     sys.platform == "win32" or os.geteuid() != 0, reason="needs root on a Unix"
@@ -334,6 +336,19 @@ class Standing:
 
 
 @pytest.fixture
+def stand_still(call: Call) -> Iterator[Callable[[], Standing]]:
+    disks: list[Standing] = []
+
+    def stand_still() -> Standing:
+        disks.append(Standing(call))
+        return disks[-1]
+
+    yield stand_still
+    for disk in disks:
+        disk.go.set()
+
+
+@pytest.fixture
 def soon_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recorder.background._STUCK_SECONDS", 0.02)
     monkeypatch.setattr("recorder.background._LOOK_SECONDS", 0.01)
@@ -342,17 +357,21 @@ def soon_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("soon_stuck")
 @pytest.mark.parametrize("format_", ["wav", "mp3"])
 def test_a_disk_that_stands_still(
-    heard: Heard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, format_: str
+    heard: Heard,
+    stand_still: Callable[[], Standing],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    format_: str,
 ) -> None:
     clock = [0.0]
     monkeypatch.setattr("recorder.capture.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    # To wait, for however long, would be an error.
-    wait = recorder.background.Lane.wait
-    monkeypatch.setattr("recorder.background.Lane.wait", None)
+    # To wait in `feed`, for however long, would be an error.
+    wait = Lane.wait
+    monkeypatch.setattr(Lane, "wait", None)
     call = heard.call
     good = call.record(NO_LIMITS)
     bad = call.record({**NO_LIMITS, "format": format_}, path=tmp_path / f"bad.{format_}")
-    standing = Standing(call)
+    standing = stand_still()
     audio = signals.noise(MOST_PENDING / 16000 + 3, -30)
     bound = None
     for at in range(0, len(audio), 160):
@@ -392,14 +411,13 @@ def test_a_disk_that_stands_still(
 
 @pytest.mark.usefixtures("soon_stuck")
 def test_what_ends_beside_a_standing_disk_is_told(
-    make_call: Callable[..., Call], tmp_path: Path
+    call: Call, stand_still: Callable[[], Standing], tmp_path: Path
 ) -> None:
     """Nobody feeds any more, and no bound is reached: a thread is found all the same."""
-    call = make_call()
     standing, bad = [], []
     for index in range(3):
         bad.append(call.record(NO_LIMITS, path=tmp_path / f"bad-{index}.wav"))
-        standing.append(Standing(call))
+        standing.append(stand_still())
     good = [call.record(NO_LIMITS) for _ in range(3)]
     feed_frames(call, AUDIO)
     call.hangup()
@@ -413,22 +431,22 @@ def test_what_ends_beside_a_standing_disk_is_told(
 
 
 def test_who_feeds_faster_than_real_time_waits_for_a_slow_disk(
-    heard: Heard, monkeypatch: pytest.MonkeyPatch
+    call: Call, stand_still: Callable[[], Standing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recorder.output.ENOUGH_PENDING", 65536)
-    action = heard.call.record(NO_LIMITS)
-    disk = Standing(heard.call)
+    action = call.record(NO_LIMITS)
+    disk = stand_still()
     waits = []
-    real = recorder.background.Lane.wait
+    real = Lane.wait
 
-    def wait(lane: Any, most: int, patience: float) -> bool:
+    def wait(lane: Lane, most: int, patience: float) -> bool:
         waits.append(lane.pending)
         disk.go.set()  # it was only slow
         return real(lane, most, patience)
 
-    monkeypatch.setattr("recorder.background.Lane.wait", wait)
+    monkeypatch.setattr(Lane, "wait", wait)
     audio = signals.noise(60, -30)
-    feed_frames(heard.call, audio)
+    feed_frames(call, audio)
     action.stop()
     check_finished(action.join(10), audio)
     assert waits
@@ -437,19 +455,18 @@ def test_who_feeds_faster_than_real_time_waits_for_a_slow_disk(
 
 @pytest.mark.usefixtures("soon_stuck")
 def test_who_feeds_faster_than_real_time_does_not_wait_for_ever(
-    heard: Heard, monkeypatch: pytest.MonkeyPatch
+    call: Call, stand_still: Callable[[], Standing], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("recorder.output.ENOUGH_PENDING", 65536)
-    monkeypatch.setattr("recorder.output.PATIENCE", 0.3)
-    good = heard.call.record(NO_LIMITS)
-    bad = heard.call.record(NO_LIMITS)
-    disk = Standing(heard.call)
+    monkeypatch.setattr("recorder.output.PATIENCE", 0.5)
+    good = call.record(NO_LIMITS)
+    bad = call.record(NO_LIMITS)
+    stand_still()
     audio = signals.noise(10, -30)
-    feed_frames(heard.call, audio)
+    feed_frames(call, audio)
     assert bad.join(0).state == "error"
     good.stop()
     check_finished(good.join(10), audio)
-    disk.go.set()
 
 
 # -- handlers ------------------------------------------------------------------------------------
@@ -871,6 +888,7 @@ def test_hostile_ids(
     assert np.array_equal(soundfile.read(call.directory / name, dtype="int16")[0], AUDIO)
 
 
+@unix
 @pytest.mark.parametrize(
     "path",
     [
@@ -905,6 +923,7 @@ def test_a_hostile_path(
     assert heard.states == ["recording", "finished"]
 
 
+@unix
 @pytest.mark.parametrize("directory", ["a\0b", "\ud800", "x" * 300])
 def test_a_hostile_directory(
     make_call: Callable[..., Call], tmp_path: Path, directory: str

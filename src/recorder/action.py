@@ -48,6 +48,7 @@ class RecordAction:
         self.control_id = control_id
         self.recording_id = recording_id
         self._final_state: State = "created"  # once the recording has ended
+        self._is_told = False
         self._waiters: set[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = set()
         self._done: concurrent.futures.Future[RecordEvent] = concurrent.futures.Future()
 
@@ -109,7 +110,7 @@ class RecordAction:
         waiter = (loop, loop.create_future())
         self._waiters.add(waiter)
         try:
-            if not self._done.done():  # asked only now: from here on it wakes the waiter
+            if not self._is_told:  # asked only now: from here on it wakes the waiter
                 await asyncio.wait_for(waiter[1], timeout)
         finally:
             self._waiters.discard(waiter)
@@ -123,9 +124,13 @@ class RecordAction:
         return self._done.result(timeout)
 
     def _finish(self, event: RecordEvent, state: "State") -> None:
-        """The terminal event is there; whoever waits goes on."""
+        """The terminal event is there."""
         self._final_state = state
         self._done.set_result(event)
+
+    def _wake_waiters(self) -> None:
+        """It has been told: who awaits it goes on, after the handlers in the same loop."""
+        self._is_told = True
         for loop, woken in tuple(self._waiters):
             with contextlib.suppress(RuntimeError):  # that loop is closed
                 loop.call_soon_threadsafe(_wake, woken)
@@ -133,6 +138,7 @@ class RecordAction:
     def _leave_to_parent(self, error: Exception) -> None:
         """After a fork: nothing will come here; who asks is told so."""
         self._final_state = "error"
+        self._is_told = True
         self._waiters = set()
         self._done = concurrent.futures.Future()
         self._done.set_exception(error)

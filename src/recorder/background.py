@@ -20,7 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Final
 
 Job = Callable[[], None]
@@ -36,13 +36,15 @@ class Lane:
     `pending` is the sum of the sizes of those that have not ended.
     """
 
-    __slots__ = ("_changed", "_ended", "_pool", "jobs", "lock", "pending", "runs")
+    __slots__ = ("_ended", "_lock", "_pool", "_progress", "_waits", "jobs", "pending", "runs")
 
     def __init__(self, pool: "Pool") -> None:
         self._pool = pool
-        self.lock = threading.Lock()
-        self._changed = threading.Condition(self.lock)
+        self._lock = threading.Lock()
         self._ended = 0
+        # A Condition would not stand an interrupt of who waits.
+        self._progress: SimpleQueue[None] = SimpleQueue()
+        self._waits = False
         self.pending = 0
         # For the pool:
         self.jobs: deque[tuple[Job, int]] = deque()  # the first one may be running
@@ -50,21 +52,25 @@ class Lane:
 
     def put(self, job: Job, size: int = 0) -> None:
         """Have a job run once those before it have ended. Does not wait."""
-        with self.lock:
+        with self._lock:
             self.jobs.append((job, size))
             self.pending += size
         self._pool.schedule(self)
 
     def wait(self, most: int, patience: float) -> bool:
         """Wait until no more than `most` is pending; False when no job ends for `patience` s."""
-        with self.lock:
-            ended, since = self._ended, time.monotonic()
+        self._waits = True
+        ended, since = self._ended, time.monotonic()
+        try:
             while self.pending > most:
-                self._changed.wait(_LOOK_SECONDS)
+                with contextlib.suppress(Empty):
+                    self._progress.get(timeout=_LOOK_SECONDS)
                 if self._ended != ended:
                     ended, since = self._ended, time.monotonic()
                 elif time.monotonic() - since >= patience:
                     return False
+        finally:
+            self._waits = False
         return True
 
     def run_one(self) -> None:
@@ -74,11 +80,12 @@ class Lane:
             job()
         except BaseException:  # the thread is needed by others
             _LOG.exception("%r failed", job)
-        with self.lock:
+        with self._lock:
             self.jobs.popleft()
             self._ended += 1
             self.pending -= size
-            self._changed.notify_all()
+        if self._waits:
+            self._progress.put(None)
 
 
 class Pool:

@@ -579,6 +579,7 @@ class Call:
         if running.on_completed is not None:
             running.on_completed.deliver(event)
         self._publish(event)
+        running.action._wake_waiters()
 
     def _fail(self, action: RecordAction) -> None:
         """The file of a recording cannot be written any more."""

@@ -49,11 +49,8 @@ class Subscription:
 
     def deliver(self, event: RecordEvent) -> None:
         """Have the handler called with an event, after those before. Does not wait for it."""
-        self._lane.put(lambda: self._hand_over(event))
-
-    def _hand_over(self, event: RecordEvent) -> None:
         if self._loop is None:
-            self._call(event)
+            self._lane.put(lambda: self._call(event))
             return
         try:
             self._loop.call_soon_threadsafe(self._call, event)
