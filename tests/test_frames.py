@@ -102,3 +102,10 @@ def test_an_unknown_encoding_is_refused(frame: Any) -> None:
 def test_no_samples_are_a_frame() -> None:
     for frame in (b"", np.zeros(0, np.int16), np.zeros(0)):
         assert to_pcm(frame) == b""
+
+
+def test_a_view_that_was_released() -> None:
+    view = memoryview(bytes(320))
+    view.release()
+    with pytest.raises(FrameError, match="released"):
+        to_pcm(view)

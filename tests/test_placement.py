@@ -171,7 +171,9 @@ def test_positions_from_a_jitter_buffer(call: Call) -> None:
     assert stats.taken + stats.filled == 40000
 
 
-@pytest.mark.parametrize("at", [-1, True, 1.5, "0", 8000 * 3600 + 1, 10**30])
+@pytest.mark.parametrize(
+    "at", [-1, True, 1.5, "0", 8000 * 3600 + 1, 10**30, pytest.param(10**5000, id="huge")]
+)
 def test_a_position_that_is_not_allowed(call: Call, at: Any) -> None:
     action = call.record({**NO_LIMITS})
     with pytest.raises(FrameError, match=r"at is .*allowed"):
@@ -287,3 +289,10 @@ def test_a_beep_at_the_rate_of_the_listen_leg(make_call: Callable[..., Call]) ->
     assert np.argmax(spectrum) * 24000 / 6000 == 1000
     assert not beep[6000:].any()
     assert action.state == "created"  # of the speak leg, which has not come
+
+
+@pytest.mark.parametrize("to", [8000 * 24 * 3600 + 1, pytest.param(10**5000, id="huge")])
+def test_an_advance_that_is_not_allowed(call: Call, to: int) -> None:
+    with pytest.raises(OptionError, match=r"to is .*a day ahead"):
+        call.advance(to=to)
+    assert call.position == 0

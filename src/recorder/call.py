@@ -20,7 +20,14 @@ from recorder.background import DELIVERY, WRITING
 from recorder.beep import Beep
 from recorder.capture import Capture
 from recorder.delivery import Handler, Subscription
-from recorder.errors import CallEndedError, ControlIdError, FileError, FrameError, OptionError
+from recorder.errors import (
+    CallEndedError,
+    ControlIdError,
+    FileError,
+    FrameError,
+    OptionError,
+    shown,
+)
 from recorder.events import RECORD_EVENT, RecordEvent
 from recorder.frames import Encoding, Frame, from_pcm, to_pcm
 from recorder.legs import LegAudio
@@ -42,6 +49,7 @@ _MOST_GAP_SECONDS: Final = 3600
 # Longer frames and silences are heard in pieces: what ends a recording in mid-frame is seen soon.
 _PIECE_SECONDS: Final = 1
 _ADVANCE_SECONDS: Final = 60  # at once
+_MOST_ADVANCE_SECONDS: Final = 24 * 3600
 # A tone and the out-of-band digit of the same press are at most this far apart.
 _TWIN_SECONDS: Final = 0.5
 # At exit, a disk that takes nothing, or a handler that does not return, is waited for so long.
@@ -232,9 +240,13 @@ class Call:
 
     def advance(self, to: int) -> None:
         """Let time pass without audio: both legs are silent up to position `to`, in samples."""
-        if isinstance(to, bool) or not isinstance(to, numbers.Integral) or to < 0:
-            raise OptionError(f"to is {to!r}: allowed is a position in samples, 0 or more")
+        is_whole = isinstance(to, numbers.Integral) and not isinstance(to, bool)
         with self._lock:
+            most = self._timeline.now + _MOST_ADVANCE_SECONDS * self.sample_rate
+            if not is_whole or not 0 <= to <= most:
+                raise OptionError(
+                    f"to is {shown(to)}: allowed is a position in samples, 0 to {most}, a day ahead"
+                )
             self._check_open("time")
             timeline, step = self._timeline, _ADVANCE_SECONDS * self.sample_rate
             while (behind := min(timeline.speak, timeline.listen)) < to:
@@ -563,7 +575,8 @@ class Call:
         capture = running.capture
         ending = capture.ending
         assert ending is not None
-        if running.action.is_done:
+        if running.action.is_done:  # it was interrupted after that
+            running.action._wake_waiters()
             return
         running.url = self._url(outcome.path)
         if outcome.failure:

@@ -13,6 +13,14 @@ recording with the state `error` and is told by its terminal event.
 """
 
 
+def shown(value: object) -> str:
+    """A value as a message shows it, whatever it is."""
+    try:
+        return repr(value)
+    except ValueError:  # Python shows no more than some thousand digits
+        return f"a {type(value).__name__} of very many digits"
+
+
 class RecorderError(Exception):
     """Whatever recorder raises on purpose."""
 

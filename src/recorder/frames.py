@@ -45,9 +45,14 @@ def to_pcm(frame: Frame, encoding: Encoding = "pcm16") -> bytes:
     if not isinstance(frame, (bytes, bytearray, memoryview)):
         raise FrameError(f"a frame is {type(frame).__name__}: allowed are {_ALLOWED}")
     check_encoding(encoding)
-    if isinstance(frame, memoryview):
-        _check_view(frame, encoding)
-    data = bytes(frame)
+    try:
+        if isinstance(frame, memoryview):
+            _check_view(frame, encoding)
+        data = bytes(frame)
+    except ValueError as error:
+        if isinstance(error, FrameError):
+            raise
+        raise FrameError(f"a memoryview was released: {error}") from None
     if encoding != "pcm16":
         return core.g711_decode(data, encoding)
     if len(data) & 1:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Literal, Self
 
 from recorder.core import DIGITS
-from recorder.errors import OptionError
+from recorder.errors import OptionError, shown
 
 Direction = Literal["speak", "listen", "both"]
 Format = Literal["wav", "mp3"]
@@ -142,7 +142,7 @@ def check_number(key: str, value: Any, most: int, unit: str = "") -> None:
     is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_number or not 0 <= value <= most:
         allowed = f"a number from 0 to {most} {unit}".rstrip()
-        raise OptionError(f"{key} is {value!r}: allowed is {allowed}")
+        raise OptionError(f"{key} is {shown(value)}: allowed is {allowed}")
 
 
 def _nearest(word: Any, known: "list[str] | tuple[str, ...]") -> str:

@@ -9,7 +9,7 @@ from heapq import merge
 from operator import attrgetter
 from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
-from recorder.errors import FrameError
+from recorder.errors import FrameError, shown
 
 Leg = Literal["speak", "listen"]
 P = TypeVar("P")
@@ -177,7 +177,7 @@ class Timeline(Generic[P]):
         is_whole = type(at) is int or (isinstance(at, numbers.Integral) and type(at) is not bool)
         if not is_whole or not 0 <= at <= most:
             raise FrameError(
-                f"at is {at!r}: allowed is a position in samples, from 0 to {most}"
+                f"at is {shown(at)}: allowed is a position in samples, from 0 to {most}"
                 f" ({self._most_gap} past the call's)"
             )
         return int(at)
