@@ -5,8 +5,8 @@ RecorderError
 ├── OptionError (ValueError)     an option of `record`, `Call` or `Detector` is not allowed
 ├── FrameError (ValueError)      audio that cannot be taken as PCM of one leg
 ├── ControlIdError (ValueError)  a running recording of the call already has this control_id
-├── CallEndedError               the call was hung up
-└── FileError (OSError)          the recording's file cannot be made
+├── CallEndedError               the call was hung up, or belongs to a parent process
+└── FileError (OSError)          a recording's file cannot be made, or a folder not be recovered
 
 All are raised before anything has changed. What fails while a recording runs ends that
 recording with the state `error` and is told by its terminal event.
@@ -42,4 +42,4 @@ class CallEndedError(RecorderError):
 
 
 class FileError(RecorderError, OSError):
-    """The folder or file of a recording cannot be created."""
+    """The folder or file of a recording cannot be created, or a folder not be read."""
