@@ -208,3 +208,20 @@ def test_digits_are_still_told(call: Call) -> None:
     call.feed(speak=audio)
     event = action.join(10)
     assert (event.record["reason"], event.record["digit"]) == ("terminator", "#")
+
+
+def test_tones_over_one_another_are_masked_to_the_end_of_the_last(call: Call) -> None:
+    """Both are sure, and sound, when the first one ends."""
+    audio = np.zeros(8000)
+    for digit, start, seconds, level in (("5", 800, 0.25, -5.9), ("A", 1384, 0.282, -13.1)):
+        tone = signals.dtmf(digit, seconds, level_dbm0=level)
+        audio[start : start + len(tone)] += tone
+    line = signals.to_int16(audio + signals.noise(1, -70))
+    tones = detect(line, 8000).digits
+    assert [tone.digit for tone in tones] == ["5", "A"]
+    start, end = tones[0].start, tones[1].end
+    assert tones[1].start < tones[0].end < end - 800
+    _, recorded = masked(call, line, 8000)
+    assert not recorded[start:end].any()
+    assert np.array_equal(recorded[:start], line[:start])
+    assert np.array_equal(recorded[end:], line[end:])

@@ -140,6 +140,7 @@ class Call:
         )
         self._speak = LegAudio("speak", speak_rate, sample_rate)
         self._listen = LegAudio("listen", listen_rate, sample_rate)
+        self._legs = {"speak": self._speak, "listen": self._listen}
         self._is_plain = self._speak.rate == self._listen.rate == sample_rate
         self._digits = core.DigitDecoder(sample_rate)
         self._presses = Presses(whole_samples(_TWIN_SECONDS, sample_rate))
@@ -489,8 +490,7 @@ class Call:
 
     def _heard_by(self, capture: Capture) -> int:
         """The same, as far as the audio has been heard."""
-        legs = {"speak": self._speak, "listen": self._listen}
-        return max(legs[leg].heard for leg in capture.options.legs)
+        return max(self._legs[leg].heard for leg in capture.options.legs)
 
     def _url(self, path: Path) -> str:
         if self.base_url is None:
@@ -533,10 +533,10 @@ class Call:
 
     def _hear_pending(self, capture: Capture) -> None:
         """The call goes on, but for this recording what resamplers still hold is the last."""
-        legs = {"speak": self._speak, "listen": self._listen}
         for leg in capture.options.legs:
-            if pcm := legs[leg].pending():
-                capture.hear(leg, legs[leg].heard, pcm, core.samples(pcm), len(pcm) >> 1)
+            audio = self._legs[leg]
+            if pcm := audio.pending():
+                capture.hear(leg, audio.heard, pcm, core.samples(pcm), len(pcm) >> 1)
 
     def _acknowledge(self, action: RecordAction, code: str, message: str) -> Acknowledgement:
         return Acknowledgement(

@@ -16,14 +16,15 @@ Pieces = list[tuple[int, bytes]]
 class DigitMask:
     """Hears a leg from position `start` on; takes the tones out of its audio."""
 
-    __slots__ = ("_decoder", "_heard", "_latest_end", "_start", "_tones")
+    __slots__ = ("_decoder", "_heard", "_latest_end", "_over", "_sounding", "_start")
 
     def __init__(self, sample_rate: int, start: int) -> None:
         self._decoder = DigitDecoder(sample_rate)  # its positions count from `start`
         self._latest_end = whole_samples(_LATEST_END_SECONDS, sample_rate)
         self._start = start
         self._heard = start
-        self._tones: list[tuple[int, int | None]] = []  # in order; the end is None while it lasts
+        self._sounding: dict[str, int] = {}  # where the tones that last began, by digit
+        self._over: list[tuple[int, int]] = []
 
     def hear(self, pointer: Any, n: int) -> None:
         """Take n more samples."""
@@ -38,30 +39,25 @@ class DigitMask:
         for edge in edges:
             position = self._start + edge.position
             if edge.kind == "digit_start":
-                self._tones.append((position, None))
+                self._sounding[edge.digit] = position
             else:
-                # Tones over one another: they are silence from the first start to the last end.
-                self._tones = [
-                    (start, position if end is None else end) for start, end in self._tones
-                ]
+                self._over.append((self._sounding.pop(edge.digit), position))
 
     @property
     def known(self) -> int:
         """Whether what is before this position is a tone will not change any more."""
         known = self._start + self._decoder.known
-        if self._tones and self._tones[-1][1] is None:
+        if self._sounding:
             return min(known, self._heard - self._latest_end)
         return known
 
     def cut_out(self, pieces: Pieces, upto: int) -> Pieces:
         """The pieces, all before `upto`, without the tones. What is before it comes no more."""
-        for start, end in self._tones:
+        for start, end in (*self._over, *((start, upto) for start in self._sounding.values())):
             pieces = [
-                part
-                for position, pcm in pieces
-                for part in _without(position, pcm, start, upto if end is None else end)
+                part for position, pcm in pieces for part in _without(position, pcm, start, end)
             ]
-        self._tones = [tone for tone in self._tones if tone[1] is None or tone[1] > upto]
+        self._over = [tone for tone in self._over if tone[1] > upto]
         return pieces
 
 
