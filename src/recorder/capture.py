@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from recorder import mixing
 from recorder.core import DigitDecoder, VoiceDetector
+from recorder.frames import SAMPLE_BYTES
 from recorder.masking import DigitMask
 from recorder.options import RecordOptions, timer, whole_samples
 from recorder.output import Outcome, Output
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _BLOCK_SECONDS: Final = 0.5  # what is handed on at once
 _JITTER_SECONDS: Final = 2.0  # that a live call may be ahead of the clock
-_BYTES: Final = 2  # per sample
 
 
 class _Track:
@@ -47,7 +47,7 @@ class _Track:
             self._close_run()
             self._start = position
         self._frames.append(pcm)
-        self._end = position + len(pcm) // _BYTES
+        self._end = position + len(pcm) // SAMPLE_BYTES
 
     def _close_run(self) -> None:
         if self._frames:
@@ -60,7 +60,7 @@ class _Track:
         taken: list[tuple[int, bytes]] = []
         left: list[tuple[int, bytes]] = []
         for position, pcm in self._before:
-            cut = max(0, (end - position) * _BYTES)
+            cut = max(0, (end - position) * SAMPLE_BYTES)
             if cut:
                 taken.append((position, pcm[:cut]))
             if cut < len(pcm):
@@ -143,13 +143,15 @@ class Capture:
             before = self._start - position
             if before >= n:
                 return
-            pcm, pointer = pcm[before * _BYTES :], pointer + before
+            pcm, pointer = pcm[before * SAMPLE_BYTES :], pointer + before
             position, n = self._start, n - before
         if position >= self._whole_from:
             track.keep(position, pcm)
         else:
             for start, end in self.recording.keeps(position, position + n):
-                track.keep(start, pcm[(start - position) * _BYTES : (end - position) * _BYTES])
+                track.keep(
+                    start, pcm[(start - position) * SAMPLE_BYTES : (end - position) * SAMPLE_BYTES]
+                )
         if track.mask is not None:
             track.mask.hear(pointer, n)
         edges = track.detector.process(pointer, n)

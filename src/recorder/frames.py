@@ -19,6 +19,7 @@ Encoding = Literal["pcm16", "pcmu", "pcma"]
 
 ENCODINGS: Final = ("pcm16", "pcmu", "pcma")
 FULL_SCALE: Final = 32768
+SAMPLE_BYTES: Final = 2  # of PCM
 # Past full scale a float saturates: filters and resamplers overshoot. So far past it, it was
 # never scaled to [-1, 1].
 _NOT_SCALED: Final = 2.0

@@ -3,12 +3,11 @@
 
 from typing import TYPE_CHECKING
 
+from recorder.frames import SAMPLE_BYTES
 from recorder.resampling import Resampler, check_rate, part
 
 if TYPE_CHECKING:
     from recorder.timeline import Span
-
-_BYTES = 2  # per sample
 
 
 class LegAudio:
@@ -30,14 +29,14 @@ class LegAudio:
     def measure(self, pcm: bytes) -> tuple[int, bytes]:
         """How many call samples PCM at the leg's rate stands for, and the PCM to place for them."""
         if self._resampler is None:
-            return len(pcm) // _BYTES, pcm
+            return len(pcm) // SAMPLE_BYTES, pcm
         return self._resampler.take(pcm)
 
     def hear(self, span: "Span[tuple[int, bytes]]") -> list[tuple[int, bytes]]:
         """What of it can be heard: positions and PCM at the call's rate."""
         _, position, n, payload, offset = span
         if payload is None:
-            return [*self.end_stream(), self._give(bytes(_BYTES * n))]
+            return [*self.end_stream(), self._give(bytes(SAMPLE_BYTES * n))]
         whole, pcm = payload
         if n != whole:
             pcm = part(pcm, whole, offset, n)
@@ -58,5 +57,5 @@ class LegAudio:
 
     def _give(self, pcm: bytes) -> tuple[int, bytes]:
         position = self.heard
-        self.heard = position + len(pcm) // _BYTES
+        self.heard = position + len(pcm) // SAMPLE_BYTES
         return position, pcm

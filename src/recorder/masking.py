@@ -4,9 +4,9 @@
 from typing import Any, Final
 
 from recorder.core import DigitDecoder
+from recorder.frames import SAMPLE_BYTES
 from recorder.options import whole_samples
 
-_BYTES: Final = 2  # per sample
 # A tone's end is told at most so long after it, in seconds (0.1 in noise, and a block).
 _LATEST_END_SECONDS: Final = 0.15
 
@@ -63,12 +63,12 @@ class DigitMask:
 
 def _without(position: int, pcm: bytes, start: int, end: int) -> Pieces:
     """What is left of a piece outside the stretch from `start` to `end`."""
-    stop = position + len(pcm) // _BYTES
+    stop = position + len(pcm) // SAMPLE_BYTES
     if end <= position or stop <= start:
         return [(position, pcm)]
     left: Pieces = []
     if position < start:
-        left.append((position, pcm[: (start - position) * _BYTES]))
+        left.append((position, pcm[: (start - position) * SAMPLE_BYTES]))
     if end < stop:
-        left.append((end, pcm[(end - position) * _BYTES :]))
+        left.append((end, pcm[(end - position) * SAMPLE_BYTES :]))
     return left

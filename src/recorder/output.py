@@ -11,6 +11,7 @@ import numpy as np
 
 from recorder import mixing
 from recorder.background import WRITING
+from recorder.frames import SAMPLE_BYTES
 from recorder.options import RecordOptions, whole_samples
 from recorder.writing import StagedFile, readable_samples
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger("recorder")
 _LONGEST_WRITE_SECONDS: Final = 2
-_BYTES: Final = 2  # per sample
 # Audio of one recording that waits for its disk, in bytes: 65 s of both legs at 8 kHz, 11 s at
 # 48 kHz.
 MOST_PENDING: Final = 2 * 1024 * 1024
@@ -159,11 +159,11 @@ def _cut(pieces: Pieces, start: int, end: int) -> "NDArray[np.int16]":
     """The samples from `start` to `end`; what is missing is silence."""
     if len(pieces) == 1:
         position, pcm = pieces[0]
-        if position == start and len(pcm) == (end - start) * _BYTES:
+        if position == start and len(pcm) == (end - start) * SAMPLE_BYTES:
             return np.frombuffer(pcm, np.int16)
     audio = np.zeros(end - start, np.int16)
     for position, pcm in pieces:
-        first, last = max(position, start), min(position + len(pcm) // _BYTES, end)
+        first, last = max(position, start), min(position + len(pcm) // SAMPLE_BYTES, end)
         if first < last:
             samples = np.frombuffer(pcm, np.int16)
             audio[first - start : last - start] = samples[first - position : last - position]
