@@ -123,9 +123,11 @@ class Core:
     def __init__(self, work: str, rate: int = signals.RATE) -> None:
         room = lib.rec_edges_bound(rate, len(signals.material("silence", rate)))
         self._work = work
+        self._tables: Any = ffi.new("rec_dtmf_tables *")
         self._digits: Any = ffi.new("rec_dtmf *")
         self._voice: Any = ffi.new("rec_voice *")
-        lib.rec_dtmf_init(self._digits, rate)
+        lib.rec_dtmf_tables_init(self._tables, rate)
+        lib.rec_dtmf_init(self._digits, self._tables)
         options = ffi.new("rec_voice_options *")
         options.input_sensitivity = _SENSITIVITY
         options.noise_tracking = True

@@ -9,7 +9,7 @@
  * fractional bits the taps' magnitudes add up to less than 2, so that 32 bits hold the
  * largest sum.
  */
-#include "recorder_core.h"
+#include "internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -31,7 +31,7 @@ static double bessel_i0(double x) {
   return sum;
 }
 
-void rec_decimator_init(rec_decimator *self, uint32_t factor) {
+void rec_decimator_table_init(rec_decimator_table *self, uint32_t factor) {
   memset(self, 0, sizeof *self);
   self->factor = factor;
   self->taps = TAPS_PER_FACTOR * factor;
@@ -52,17 +52,21 @@ void rec_decimator_init(rec_decimator *self, uint32_t factor) {
   self->coefficients[self->taps / 2] += (int16_t)(left / 2);
 }
 
-void rec_decimator_process(rec_decimator *self, const int16_t *pcm, size_t n_out, float *out) {
-  const size_t taps = self->taps, factor = self->factor, n_in = n_out * factor;
-  int16_t *history = self->history; /* taps - factor old samples, then the new ones */
+void rec_decimator_init(rec_decimator *self) { memset(self, 0, sizeof *self); }
+
+void rec_decimator_process(rec_decimator *self, const rec_decimator_table *table,
+                           const int16_t *pcm, size_t n_out, float *out) {
+  const size_t taps = table->taps, factor = table->factor, n_in = n_out * factor;
   const size_t old = taps - factor;
-  memcpy(history + old, pcm, n_in * sizeof *pcm);
+  int16_t all[REC_DECIMATE_OLD_MAX + REC_DECIMATE_IN_MAX]; /* the old inputs, then the new ones */
+  memcpy(all, self->old, old * sizeof *all);
+  memcpy(all + old, pcm, n_in * sizeof *pcm);
   for (size_t k = 0; k < n_out; k++) {
-    const int16_t *x = history + k * factor;
+    const int16_t *x = all + k * factor;
     int32_t sum = 0;
     for (size_t i = 0; i < taps; i++)
-      sum += (int32_t)self->coefficients[i] * x[i];
+      sum += (int32_t)table->coefficients[i] * x[i];
     out[k] = (float)sum / (float)ONE;
   }
-  memmove(history, history + n_in, old * sizeof *history);
+  memcpy(self->old, all + n_in, old * sizeof *all);
 }

@@ -12,7 +12,7 @@
  * where L(z) is what takes the denominator to powers of z^-4. The response is the
  * same; the recursion runs in four lanes.
  */
-#include "recorder_core.h"
+#include "internal.h"
 
 #include <math.h>
 #include <string.h>

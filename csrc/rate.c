@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The sample rates, and what follows from them alone. */
-#include "recorder_core.h"
+#include "internal.h"
 
 int rec_rate_supported(uint32_t rate) {
   switch (rate) {
@@ -19,8 +19,10 @@ int rec_rate_supported(uint32_t rate) {
 uint32_t rec_level_frame(uint32_t rate) { return rate / 50; }
 
 size_t rec_edges_bound(uint32_t rate, size_t n) {
-  /* The busiest object is the voice detector: every 100 ms it may tell anew all that
-   * is in its look-back, an edge per frame at most, besides the newest frames' own. */
-  size_t block = rate / 10;
-  return (n / block + 2) * (REC_VOICE_LOOK_BACK + 10);
+  /* The voice detector is the busiest. Each 20 ms frame changes whether there is input at most
+   * once. n samples end a block of 100 ms once per block's length, rounded up; at its end the
+   * detector may report a revision, an edge for each frame of its look-back, and one for the
+   * stretch that the look-back cuts. A finish function reports less than one block does. */
+  const size_t block = rate / 10, blocks = n / block + (n % block != 0);
+  return (blocks ? blocks : 1) * (5 + 2 + REC_VOICE_LOOK_BACK);
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The C core of recorder: what is heard on one leg of a telephone call.
+ * The C core of recorder: digits and voice on the two legs of a telephone call.
  *
  * Samples are mono, 16-bit, at one of the rates of rec_rate_supported(). Every
- * object is a plain struct that the caller owns: init, then process as often as
- * wanted, with any number of samples at a time. Nothing here allocates, keeps
- * a global or does input and output. What comes out depends on the samples
- * alone, never on how they were cut into calls. Positions count samples from
- * the first one processed. An object whose init was refused must not be used.
+ * object is a struct that the caller owns, declared here and laid out in internal.h:
+ * init, then process as often as wanted, with any number of samples at a time.
+ * Nothing here allocates, keeps a global or does input and output. The reports depend
+ * on the samples alone, never on how they were cut into calls. Positions count
+ * samples from the first one processed. An object whose init was refused must not
+ * be used.
  */
 #ifndef RECORDER_CORE_H
 #define RECORDER_CORE_H
@@ -20,21 +21,23 @@
 enum rec_edge_kind {
   REC_VOICE_START = 1, /* the first sample of a stretch of input */
   REC_VOICE_END = 2,   /* the sample after its last */
-  REC_DIGIT_START = 3, /* the first sample of a DTMF tone, told once it is sure */
+  REC_DIGIT_START = 3, /* the first sample of a DTMF tone, reported once it is confirmed */
   REC_DIGIT_END = 4,   /* the sample after its last */
   /* What began at this position or later is withdrawn; the next `detail` edges take
-   * its place, as of `known`. */
+   * its place, as of `settled`. */
   REC_VOICE_REVISED = 5
 };
 
 typedef struct {
   int64_t position; /* in samples */
-  int64_t known;    /* of voice: rec_voice_known() as told before, of a revision, after it */
-  int32_t kind;     /* enum rec_edge_kind */
-  int32_t detail;   /* ASCII of a digit; of a revision: how many edges; 0 otherwise */
+  /* Of voice: rec_voice_settled_until() before this edge; of a revision, after it. */
+  int64_t settled;
+  int32_t kind;   /* enum rec_edge_kind */
+  int32_t detail; /* ASCII of a digit; of a revision: how many edges; 0 otherwise */
 } rec_edge;
 
-/* How many edges one call at a supported rate of a process function with n samples can report. */
+/* How many edges one call at a supported rate of a process function with n samples can
+ * report; with n == 0, of a finish function. */
 size_t rec_edges_bound(uint32_t rate, size_t n);
 
 /* 8000, 16000, 24000, 32000, 44100 or 48000 Hz: 1, anything else: 0. */
@@ -43,92 +46,25 @@ int rec_rate_supported(uint32_t rate);
 /* The frame in which level is measured: 20 ms, in samples. */
 uint32_t rec_level_frame(uint32_t rate);
 
-/* ---- high-pass: DC and hum off ---------------------------------------- */
-
-enum { REC_HIGHPASS_TAPS = 9, REC_LEVEL_FRAME_MAX = 960 };
-
-typedef struct {
-  float taps[REC_HIGHPASS_TAPS];
-  float c4, c8;
-  float x[REC_HIGHPASS_TAPS - 1]; /* the last inputs, oldest first */
-  int32_t offset;                 /* taken off all inputs: the first one */
-  float newer[4], older[4];       /* the last eight outputs, oldest first in each */
-  int primed;
-} rec_highpass;
-
-void rec_highpass_init(rec_highpass *self, uint32_t rate);
-
-/* Filters n <= REC_LEVEL_FRAME_MAX samples into y; returns their mean square, in
- * int16 units. */
-double rec_highpass_process(rec_highpass *self, const int16_t *pcm, size_t n, float *y);
-
 /* ---- voice: is there input? ------------------------------------------- */
 
-enum {
-  REC_VOICE_LOOK_BACK = 200, /* frames that may be judged again: 4 s */
-  REC_VOICE_MEMORY = 205,    /* frames that are remembered */
-  REC_VOICE_BLOCKS = 30,     /* blocks of 100 ms that the background is learnt from */
-  REC_VOICE_SLOW = 80        /* samples at 2 kHz that a pitch is looked for in */
-};
-
-typedef struct {
-  float power, smooth; /* mean square: of the frame, and of the last five */
-  uint8_t flags;
-} rec_voice_frame;
-
-typedef struct {
-  float power;
-  uint8_t flags;
-} rec_voice_block;
-
-/* Three frames of five, and evidence. */
-typedef struct {
-  int64_t start;       /* of the stretch, while active */
-  int64_t last_end;    /* end of the newest stretch's last frame of input */
-  int64_t burst_start; /* stretches with short holes make a burst */
-  uint32_t window;     /* the last five frames, newest in bit 0: input? */
-  int active;
-  int in_burst, hole, burst_frames, evident, burst_told;
-  int told, heard; /* this stretch, or any, was reported */
-} rec_voice_rule;
-
-typedef struct {
-  rec_highpass highpass;
-  double gate_power, low_power, cap_power;
-  int64_t position;    /* end of the last whole frame */
-  int64_t known;       /* the most that rec_voice_known has told */
-  int64_t frame_count; /* whole frames so far */
-  uint32_t rate, frame, filled;
-  int tracking, voice_only, quiet_blocks;
-  rec_voice_rule rule;    /* as of the newest frame */
-  rec_voice_rule settled; /* as of the newest frame that the look-back has left behind */
-  int quiet, digital;     /* the line: is it quiet, and quiet as in digital silence? */
-  int low_run, zero_run, since_low;
-  float threshold, peak;
-  float tone_power;
-  double tone_hz;
-  int tone_frames;
-  rec_voice_frame frames[REC_VOICE_MEMORY];
-  rec_voice_block blocks[REC_VOICE_BLOCKS];
-  float slow[REC_VOICE_SLOW]; /* 40 ms at 2 kHz */
-  int16_t pending[REC_LEVEL_FRAME_MAX];
-} rec_voice;
+typedef struct rec_voice rec_voice;
 
 typedef struct {
   /* 0 to 100: the gate is at -input_sensitivity dBFS. At 0 nothing passes it, at 100
    * all but digital silence. */
   double input_sensitivity;
-  int noise_tracking; /* steady noise above the gate is learnt, and no input */
-  int voice_only;     /* breaths, knocks and slams are none either */
+  int noise_tracking; /* steady noise above the gate is learnt, and is not input */
+  int voice_only;     /* breaths, knocks and slams are not input either */
   int quiet_blocks;   /* low blocks of 100 ms that make a noisy line quiet; >= 1 */
 } rec_voice_options;
 
 /* Returns 0, or -1 for a rate or sensitivity that is not allowed. */
 int rec_voice_init(rec_voice *self, uint32_t rate, const rec_voice_options *options);
 
-/* Reports what became known to `edges` (room: rec_edges_bound) and returns how
- * many. `levels`, unless NULL, receives one level in dBFS per 20 ms frame that
- * n samples complete (at most n / frame + 1); digital silence is -INFINITY. */
+/* Writes what was decided to `edges` (room: rec_edges_bound) and returns how many.
+ * `levels`, unless NULL, receives one level in dBFS per 20 ms frame that n samples
+ * complete (at most n / frame + 1); digital silence is -INFINITY. */
 size_t rec_voice_process(rec_voice *self, const int16_t *pcm, size_t n, rec_edge *edges,
                          float *levels);
 
@@ -136,95 +72,23 @@ size_t rec_voice_process(rec_voice *self, const int16_t *pcm, size_t n, rec_edge
  * that is not whole is not judged. */
 size_t rec_voice_finish(rec_voice *self, rec_edge *edges);
 
-/* Nothing will change any more before this position, which never goes back. After a revision an
- * edge may come to light that has an earlier one: it takes effect at its `known`. */
-int64_t rec_voice_known(const rec_voice *self);
-
-/* ---- decimation to the inner rate of the digit decoder ---------------- */
-
-enum {
-  REC_DECIMATE_MAX = 6,       /* 48 kHz to 8 kHz */
-  REC_DECIMATE_TAPS_MAX = 48, /* 8 per factor */
-  REC_DECIMATE_OUT_MAX = 176, /* one block of the digit decoder */
-  REC_DECIMATE_IN_MAX = 960
-};
-
-typedef struct {
-  uint32_t factor;
-  uint32_t taps;
-  int16_t coefficients[REC_DECIMATE_TAPS_MAX]; /* they add up to 2^15 */
-  int16_t history[REC_DECIMATE_TAPS_MAX + REC_DECIMATE_IN_MAX];
-} rec_decimator;
-
-void rec_decimator_init(rec_decimator *self, uint32_t factor);
-
-/* n_out * factor samples in, n_out samples out; n_out <= REC_DECIMATE_OUT_MAX
- * and n_out * factor <= REC_DECIMATE_IN_MAX. */
-void rec_decimator_process(rec_decimator *self, const int16_t *pcm, size_t n_out, float *out);
-
-/* ---- what two tones leave over ------------------------------------------ */
-
-/* Energies under one window: each tone's own, and of what is left without them
- * below 550 Hz, to 1050 Hz, to 1800 Hz and above. */
-typedef struct {
-  double low_tone, high_tone;
-  double bands[4];
-} rec_residual;
-
-/* Fits tones of the given angular frequencies, in radians per sample, to the first
- * n samples, 512 at most. */
-void rec_residual_measure(const float *x, int n, double rate, double low_omega, double high_omega,
-                          rec_residual *out);
+/* All before this position is decided; it never goes back. After a revision an edge may be
+ * reported that has an earlier position: it takes effect at its `settled`. */
+int64_t rec_voice_settled_until(const rec_voice *self);
 
 /* ---- DTMF -------------------------------------------------------------- */
 
-enum {
-  REC_DTMF_STEP_MAX = 22,                        /* 2.5 ms at 8.82 kHz */
-  REC_DTMF_BLOCK_MAX = 8 * REC_DTMF_STEP_MAX,    /* 20 ms */
-  REC_DTMF_WINDOW_MAX = 6 * REC_DTMF_STEP_MAX,   /* 15 ms */
-  REC_DTMF_HISTORY_MAX = 21 * REC_DTMF_STEP_MAX, /* what a tracker looks back on */
-  REC_DTMF_MEMORY = 64,                          /* steps a tracker remembers */
-  REC_DTMF_TRACKERS = 4
-};
+typedef struct rec_dtmf_tables rec_dtmf_tables;
+typedef struct rec_dtmf rec_dtmf;
 
-/* One digit that may be on the line: both tones' complex amplitudes, one per
- * step, in rings of REC_DTMF_MEMORY. */
-typedef struct {
-  int live, confirmed;
-  int low, high;           /* index of the tone in its group, 0 to 3 */
-  int64_t first;           /* first step held */
-  int64_t next;            /* step to measure next */
-  int64_t last_hit;        /* the newest block that heard it, as its last step */
-  int64_t last_on;         /* once confirmed: the newest step at which it was on */
-  int64_t onset;           /* once confirmed: the position reported */
-  float low_ref, high_ref; /* the tones' amplitudes */
-  float low_re[REC_DTMF_MEMORY], low_im[REC_DTMF_MEMORY];
-  float high_re[REC_DTMF_MEMORY], high_im[REC_DTMF_MEMORY];
-} rec_dtmf_tracker;
+/* All that decoders of one rate share. Returns 0, or -1 for a rate that is not supported. */
+int rec_dtmf_tables_init(rec_dtmf_tables *self, uint32_t rate);
 
-typedef struct {
-  uint32_t rate, factor, step, block, window;
-  uint32_t filled;     /* of pending, in samples of the outer rate */
-  int64_t blocks;      /* whole blocks processed */
-  int64_t quiet_until; /* end of the last block too quiet for any tone */
-  double inner_rate, step_ms;
-  float weakest_amplitude; /* of each tone */
-  double frequency[8];     /* 697 .. 1633 Hz */
-  float block_cos[2][REC_DTMF_BLOCK_MAX / 2][4], block_sin[2][REC_DTMF_BLOCK_MAX / 2][4];
-  float window_cos[8][REC_DTMF_WINDOW_MAX], window_sin[8][REC_DTMF_WINDOW_MAX];
-  float window_sum;
-  double last_end[16]; /* per digit: where its last press ended, in steps */
-  rec_dtmf_tracker trackers[REC_DTMF_TRACKERS];
-  rec_decimator decimator;
-  float samples[REC_DTMF_HISTORY_MAX + REC_DTMF_BLOCK_MAX];
-  int16_t pending[REC_DECIMATE_IN_MAX];
-} rec_dtmf;
+/* The decoder keeps the pointer: the tables must outlive it. */
+void rec_dtmf_init(rec_dtmf *self, const rec_dtmf_tables *tables);
 
-/* Returns 0, or -1 for a rate that is not supported. */
-int rec_dtmf_init(rec_dtmf *self, uint32_t rate);
-
-/* As rec_voice_process. A digit's start is reported when it is sure (about 40
- * to 60 ms after its onset), its end 30 ms after the tone went. */
+/* As rec_voice_process. A digit's start is reported when it is confirmed (about 40
+ * to 60 ms after its onset), its end 30 ms after the tone's. */
 size_t rec_dtmf_process(rec_dtmf *self, const int16_t *pcm, size_t n, rec_edge *edges);
 
 /* The end of the samples: decides on what is still open (room for edges:
@@ -232,17 +96,126 @@ size_t rec_dtmf_process(rec_dtmf *self, const int16_t *pcm, size_t n, rec_edge *
 size_t rec_dtmf_finish(rec_dtmf *self, rec_edge *edges);
 
 /* No start of a digit before this position will be reported any more. */
-int64_t rec_dtmf_known(const rec_dtmf *self);
+int64_t rec_dtmf_settled_until(const rec_dtmf *self);
 
-/* Where a tone of this digit that sounds now, sure or not yet, began; -1: none.
- * A tone counts until its end is sure, too: about 50 ms, in noise up to 100 ms. */
+/* The onset of a confirmed tone of this digit whose end has not been reported; -1: there is
+ * none. The end is reported about 50 ms after it, in noise up to 100 ms. */
 int64_t rec_dtmf_sounding(const rec_dtmf *self, int digit);
 
-/* ---- G.711 ------------------------------------------------------------- */
+/* ---- both legs of a call -------------------------------------------------- */
+
+enum { REC_SPEAK = 0, REC_LISTEN = 1, REC_LEGS = 2 };
+
+/* What rec_line_feed may do with a leg. ASK: nothing. CONTINUES: its next frame follows the
+ * last. QUIET: it has no audio, and silence keeps it within `skew` of the other leg. */
+enum { REC_LEG_ASK = 0, REC_LEG_CONTINUES = 1, REC_LEG_QUIET = 2 };
+
+/* Positions of a line, of its reports and of its taps are the call's: samples since it began. */
+typedef struct rec_line rec_line;
+
+/* A voice detector on one leg of a line. */
+typedef struct rec_tap rec_tap;
+
+typedef struct {
+  rec_edge edge;
+  int32_t source; /* of a tap's edge: the tap's; of a digit: its leg */
+} rec_report;
+
+/* Detects from the leg's sample `start` on, or from where the leg is when that has passed.
+ * Returns 0, or -1 for a rate, sensitivity or leg that is not allowed. */
+int rec_tap_init(rec_tap *self, uint32_t rate, int leg, int64_t start, int32_t source,
+                 const rec_voice_options *options);
+
+/* Begin at another sample. A tap that has begun stays as it is. */
+void rec_tap_move(rec_tap *self, int64_t start);
+
+/* As rec_voice_settled_until. */
+int64_t rec_tap_settled_until(const rec_tap *self);
+
+/* A line is 0 samples long, both legs ASK, nothing is due and nothing kept. It needs rings and
+ * room for reports before it can process. `skew`: how far, in samples, a QUIET leg may be
+ * behind. Returns 0, or -1 for a rate that is not supported. */
+int rec_line_init(rec_line *self, uint32_t rate, int64_t skew);
+
+/* The memory of a leg's newest samples; `capacity` is a power of two. What the old ring holds
+ * is copied, as far as it fits; then the old memory may go. */
+void rec_line_set_ring(rec_line *self, int leg, int16_t *memory, size_t capacity);
+
+/* Room for reports; those waiting are copied and must fit. Then the old memory may go. */
+void rec_line_set_reports(rec_line *self, rec_report *memory, size_t capacity);
+
+/* Room that is enough for one process call when no report is waiting. */
+size_t rec_line_reports_needed(const rec_line *self);
+
+/* The tap must stay where it is until it is detached. To detach what is not attached does
+ * nothing. */
+void rec_line_attach(rec_line *self, rec_tap *tap);
+void rec_line_detach(rec_line *self, rec_tap *tap);
+
+/* Decode digits on a leg from its present position on. The decoder has just been initialised
+ * for the line's rate, and must stay where it is. NULL: no more digits. */
+void rec_line_decode(rec_line *self, int leg, rec_dtmf *decoder);
+
+/* Takes the next samples of each leg, at most rate / 10: native 16-bit PCM at any alignment;
+ * NULL is silence. Returns 1 when something is due: a report is waiting, or the leg that is
+ * further on has reached the `due` position; 0 when nothing is; and having taken nothing, -1
+ * for too many samples, -2 when a ring or the reports lack room. Each source's reports are in
+ * the order they take effect, however the samples were cut. */
+int rec_line_process(rec_line *self, const char *speak, size_t n_speak, const char *listen,
+                     size_t n_listen);
+
+/* Takes frames, in bytes, that are where they are expected; a leg that is NULL is not fed. `at`
+ * is their position, or -1. Returns as rec_line_process, and -1, having taken nothing, when
+ * placing the frames needs more than this:
+ *
+ *   both fed: of one length, both legs CONTINUES and at one position, which `at` does not
+ *             contradict. Sets both `alone` to 0.
+ *   one fed:  it CONTINUES, and `at` does not contradict its position. The other leg is no
+ *             more than max(skew, n) behind the frame's end, or is QUIET and filled up to
+ *             that in this call. Adds n to its `alone`, sets the other's to 0. */
+int rec_line_feed(rec_line *self, const char *speak, size_t speak_bytes, const char *listen,
+                  size_t listen_bytes, int64_t at);
+
+/* Reports waiting: so many, from the start of the memory for reports on. They wait until they
+ * are dropped, so that a reader who is interrupted between the two loses none. */
+size_t rec_line_waiting(const rec_line *self);
+void rec_line_drop(rec_line *self, size_t n);
+
+/* Samples `from` to `from + n` of a leg. What it does not hold is read as silence. */
+void rec_line_read(const rec_line *self, int leg, int64_t from, size_t n, int16_t *out);
+
+/* Samples from here on stay readable; INT64_MAX: none need to. */
+void rec_line_keep_from(rec_line *self, int64_t position);
+
+void rec_line_set_mode(rec_line *self, int leg, int mode);
+void rec_line_set_alone(rec_line *self, int leg, int64_t n);
+void rec_line_set_due(rec_line *self, int64_t position);
+
+int64_t rec_line_position(const rec_line *self, int leg); /* where the leg continues */
+int64_t rec_line_filled(const rec_line *self, int leg);   /* samples of silence put in */
+int64_t rec_line_alone(const rec_line *self, int leg);    /* samples fed since the other leg's */
+
+/* As rec_dtmf_settled_until; on a leg without a decoder, its position. */
+int64_t rec_line_digits_settled_until(const rec_line *self, int leg);
+
+/* As rec_dtmf_sounding, on the speak leg. */
+int64_t rec_line_sounding(const rec_line *self, int digit);
+
+/* The edges that the end of audio here would add (room: rec_edges_bound(rate, 0)): finishes a
+ * copy of the leg's decoder, in memory of the caller. The line itself is unchanged. */
+size_t rec_line_finish_digits(const rec_line *self, int leg, rec_dtmf *copy, rec_edge *edges);
+
+/* ---- sample formats -------------------------------------------------------- */
 
 void rec_ulaw_decode(const uint8_t *in, int16_t *out, size_t n);
 void rec_alaw_decode(const uint8_t *in, int16_t *out, size_t n);
 void rec_ulaw_encode(const int16_t *in, uint8_t *out, size_t n);
 void rec_alaw_encode(const int16_t *in, uint8_t *out, size_t n);
+
+/* n floats, native and at any alignment, times `scale`, rounded half to even and saturated.
+ * Returns n, or the index of the first one whose magnitude is not below `limit`: then the
+ * output has no meaning. */
+size_t rec_pcm_from_floats(const char *in, size_t n, float scale, float limit, int16_t *out);
+size_t rec_pcm_from_doubles(const char *in, size_t n, double scale, double limit, int16_t *out);
 
 #endif

@@ -4,7 +4,7 @@
  * rest by band. A digit leaves little, speech that resembles one leaves the rest
  * of its harmonics.
  */
-#include "recorder_core.h"
+#include "internal.h"
 
 #include <math.h>
 #include <string.h>

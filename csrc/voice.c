@@ -10,10 +10,10 @@
  *
  * On a quiet line the gate alone decides. On a noisy one the steady background is
  * learnt, and what was taken for input is judged again, four seconds back, with what
- * is known since: sound that just goes on was background, sound from the first
+ * has been learnt since: sound that just continues was background, sound from the first
  * sample that stopped was input. Without noise_tracking there is none of that.
  */
-#include "recorder_core.h"
+#include "internal.h"
 
 #include <math.h>
 #include <string.h>
@@ -118,7 +118,7 @@ static double sine_frequency(const float *y, size_t n, uint32_t rate, float powe
       bb += sum_bb[lane];
       ss += sum_ss[lane];
     }
-    /* What a part leaves over the whole can only add to: most speech is known here. */
+    /* What a part leaves over the whole can only add to: most speech is refused here. */
     if (bb > 0.0f && ss - sb * sb / bb >= (float)TONE_RESIDUAL * power * (float)n)
       return 0.0;
   }
@@ -199,7 +199,7 @@ static int is_periodic(const rec_voice *self) {
   return 0;
 }
 
-/* Whether the line as it is known now takes the frame for input. */
+/* Whether the line, as learnt by now, takes the frame for input. */
 static int is_input(const rec_voice *self, const rec_voice_frame *frame) {
   return (frame->flags & ABOVE) &&
          (self->quiet || (frame->flags & TONE) || frame->smooth >= self->threshold);
@@ -285,19 +285,19 @@ static size_t rule_step(rec_voice_rule *rule, int flags, int evident, int64_t en
   }
   if (!enough && rule->active) {
     rule->active = 0;
-    if (rule->told)
+    if (rule->reported)
       edges[count++] = (rec_edge){rule->last_end, 0, REC_VOICE_END, 0};
-    rule->told = 0;
+    rule->reported = 0;
   }
   follow_burst(rule, flags, evident);
-  if (rule->active && rule->evident && !rule->told) {
+  if (rule->active && rule->evident && !rule->reported) {
     /* Evident only now: then all of the burst is voice. */
-    if (!rule->burst_told)
+    if (!rule->burst_reported)
       rule->start = rule->burst_start;
-    rule->told = rule->heard = 1;
+    rule->reported = rule->any_reported = 1;
     edges[count++] = (rec_edge){rule->start, 0, REC_VOICE_START, 0};
   }
-  rule->burst_told = rule->in_burst && (rule->burst_told || rule->told);
+  rule->burst_reported = rule->in_burst && (rule->burst_reported || rule->reported);
   if ((flags & INPUT) && rule->active)
     rule->last_end = end;
   return count;
@@ -306,16 +306,17 @@ static size_t rule_step(rec_voice_rule *rule, int flags, int evident, int64_t en
 /* Evidence is asked for only on a quiet line: a noisy one asks for contrast. */
 static int is_evident(const rec_voice *self) { return !self->voice_only || !self->quiet; }
 
-/* Before which position all is known. A revision may leave less known than was told: that stays. */
-static void update_known(rec_voice *self) {
+/* Before which position all is decided. A revision may reopen what is before it: the position
+ * stays, since it has been reported. */
+static void update_settled(rec_voice *self) {
   const rec_voice_rule *rule = &self->rule;
-  int64_t known = oldest_input(rule, 4, self->position, self->frame, self->position);
+  int64_t settled = oldest_input(rule, 4, self->position, self->frame, self->position);
   if (rule->in_burst && !rule->evident)
-    known = rule->burst_start;
+    settled = rule->burst_start;
   else if (rule->active)
-    known = rule->last_end;
-  if (known > self->known)
-    self->known = known;
+    settled = rule->last_end;
+  if (settled > self->settled_until)
+    self->settled_until = settled;
 }
 
 /* The oldest frame that may be judged again. */
@@ -324,7 +325,7 @@ static int64_t look_back_from(const rec_voice *self) {
   return from > 0 ? from : 0;
 }
 
-/* Judges the frames of the look-back again; when that changes any, tells anew what
+/* Judges the frames of the look-back again; when that changes any, reports again what
  * stretches there are. */
 static size_t look_back(rec_voice *self, rec_edge *edges) {
   int changed = 0;
@@ -340,21 +341,21 @@ static size_t look_back(rec_voice *self, rec_edge *edges) {
   if (!changed)
     return 0;
   size_t count = 0;
-  self->rule = self->settled;
+  self->rule = self->past;
   /* From the stretch that the look-back cuts, or may yet make evident, on. */
   int64_t since = self->rule.last_end;
-  if (self->rule.told)
+  if (self->rule.reported)
     since = self->rule.start;
-  else if (self->rule.in_burst && !self->rule.burst_told)
+  else if (self->rule.in_burst && !self->rule.burst_reported)
     since = self->rule.burst_start;
   edges[count++] = (rec_edge){since, 0, REC_VOICE_REVISED, 0};
-  if (self->rule.told)
+  if (self->rule.reported)
     edges[count++] = (rec_edge){self->rule.start, 0, REC_VOICE_START, 0};
   for (int64_t i = look_back_from(self); i < self->frame_count; i++)
     count += rule_step(&self->rule, frame_at(self, i)->flags, is_evident(self),
                        (i + 1) * self->frame, self->frame, edges + count);
-  update_known(self);
-  edges[0].known = self->known;
+  update_settled(self);
+  edges[0].settled = self->settled_until;
   edges[0].detail = (int32_t)count - 1;
   return count;
 }
@@ -391,7 +392,7 @@ static int is_steady(rec_voice *self) {
   return powers[STEADY_RANK - 1] <= powers[0] * (float)ratio(STEADY_DB);
 }
 
-/* Is the line quiet, now that one more block is known? */
+/* Is the line quiet, now that one more block is complete? */
 static void update_line(rec_voice *self, int flags) {
   const int low = flags & LOW, zero = flags & BLOCK_ZERO;
   self->zero_run = low && zero ? self->zero_run + 1 : 0;
@@ -438,7 +439,7 @@ static void update_threshold(rec_voice *self) {
   sort(powers, n);
   const float floor = powers[(int)(FLOOR_SHARE * (n - 1) + 0.5)], median = powers[n / 2];
   float asked = floor * (float)ratio(OVER_FLOOR_DB);
-  if (!self->rule.heard) {
+  if (!self->rule.any_reported) {
     asked = fminf(asked, median * (float)ratio(FIRST_OVER_MEDIAN_DB));
   } else {
     asked = fminf(asked, self->peak * (float)ratio(-BELOW_PEAK_DB));
@@ -479,18 +480,18 @@ static size_t process_frame(rec_voice *self, const int16_t *pcm, rec_edge *edges
                                     : (float)(10.0 * log10(power / (FULL_SCALE * FULL_SCALE)));
   if (self->frame_count >= REC_VOICE_LOOK_BACK) {
     /* The oldest frame leaves the look-back: what it is, it stays. */
-    rec_edge settled[2];
+    rec_edge past[2];
     int64_t leaving = self->frame_count - REC_VOICE_LOOK_BACK;
-    rule_step(&self->settled, frame_at(self, leaving)->flags, is_evident(self),
-              (leaving + 1) * self->frame, self->frame, settled);
+    rule_step(&self->past, frame_at(self, leaving)->flags, is_evident(self),
+              (leaving + 1) * self->frame, self->frame, past);
   }
   add_frame(self, y, power, silent);
   const rec_voice_frame *newest = frame_at(self, self->frame_count - 1);
   size_t count =
       rule_step(&self->rule, newest->flags, is_evident(self), self->position, self->frame, edges);
   for (size_t i = 0; i < count; i++)
-    edges[i].known = self->known;
-  update_known(self);
+    edges[i].settled = self->settled_until;
+  update_settled(self);
   if (self->tracking && self->frame_count % FRAMES_PER_BLOCK == 0)
     count += finish_block(self, edges + count);
   return count;
@@ -522,11 +523,16 @@ size_t rec_voice_process(rec_voice *self, const int16_t *pcm, size_t n, rec_edge
 }
 
 size_t rec_voice_finish(rec_voice *self, rec_edge *edges) {
-  if (!self->rule.told)
+  if (!self->rule.reported)
     return 0;
-  self->rule.told = self->rule.active = 0;
-  edges[0] = (rec_edge){self->rule.last_end, self->known, REC_VOICE_END, 0};
+  self->rule.reported = self->rule.active = 0;
+  edges[0] = (rec_edge){self->rule.last_end, self->settled_until, REC_VOICE_END, 0};
   return 1;
 }
 
-int64_t rec_voice_known(const rec_voice *self) { return self->known; }
+int64_t rec_voice_settled_until(const rec_voice *self) { return self->settled_until; }
+
+size_t rec_voice_edges_bound(const rec_voice *self, size_t n) {
+  /* Without tracking nothing is revised: an edge per frame at most. */
+  return self->tracking ? rec_edges_bound(self->rate, n) : n / self->frame + 1;
+}

@@ -162,14 +162,14 @@ class Capture:
         told = iter(edges)
         for edge in told:
             if edge.kind == "voice_start":
-                self.recording.voice_start(leg, self._start + max(edge.position, edge.known))
+                self.recording.voice_start(leg, self._start + max(edge.position, edge.settled))
             elif edge.kind == "voice_end":
-                self.recording.voice_end(leg, self._start + max(edge.position, edge.known))
+                self.recording.voice_end(leg, self._start + max(edge.position, edge.settled))
             else:
                 position = self._start + edge.position
                 instead = [self._start + next(told).position for _ in range(edge.replaced_by)]
                 stretches = list(zip_longest(instead[::2], instead[1::2]))
-                self.recording.voice_revised(leg, position, stretches, self._start + edge.known)
+                self.recording.voice_revised(leg, position, stretches, self._start + edge.settled)
         self.wake = 0
 
     def press(self, digit: str, position: int) -> None:
@@ -239,8 +239,8 @@ class Capture:
 
     def _known(self, digits: DigitDecoder) -> int:
         """Everything that happened before this position is known."""
-        known = self._start + min(track.detector.known for track in self._tracks.values())
-        return min(known, digits.known) if self.options.terminators else known
+        known = self._start + min(track.detector.settled_until for track in self._tracks.values())
+        return min(known, digits.settled_until) if self.options.terminators else known
 
     # -- the file --------------------------------------------------------------------------
 

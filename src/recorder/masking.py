@@ -46,7 +46,7 @@ class DigitMask:
     @property
     def known(self) -> int:
         """Whether what is before this position is a tone will not change any more."""
-        known = self._start + self._decoder.known
+        known = self._start + self._decoder.settled_until
         if self._sounding:
             return min(known, self._heard - self._latest_end)
         return known

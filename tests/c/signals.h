@@ -7,7 +7,7 @@
 #define SIGNALS_H
 
 #include "check.h"
-#include "recorder_core.h"
+#include "internal.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -66,7 +66,7 @@ static inline double decibels(double power_ratio) { return 10.0 * log10(power_ra
 
 static inline double amplitude_ratio(double db) { return pow(10.0, db / 20.0); }
 
-/* 0 dBm0 is 3.14 dB below full scale (G.711, mu-law). */
+/* Full scale is A-law's overload point, 3.14 dBm0 (G.711). */
 static inline double dbm0_amplitude(double dbm0) { return 32768.0 * amplitude_ratio(dbm0 - 3.14); }
 
 /* dBFS counts from a full-scale square wave: a sine's peak is 3.01 dB above it. */
@@ -134,6 +134,19 @@ static inline double low_tone_hz(int digit) {
 static inline double high_tone_hz(int digit) {
   static const double hz[4] = {1209, 1336, 1477, 1633};
   return hz[(strchr(DIGITS, digit) - DIGITS) % 4];
+}
+
+/* One set of tables per rate, made when it is first asked for. */
+static inline const rec_dtmf_tables *tables_for(uint32_t rate) {
+  static rec_dtmf_tables tables[RATES];
+  int r = 0;
+  while (r < RATES - 1 && RATE[r] != rate)
+    r++;
+  if (tables[r].rate == 0 && rec_dtmf_tables_init(&tables[r], rate) != 0) {
+    fprintf(stderr, "rate %lu refused\n", (unsigned long)rate);
+    exit(1);
+  }
+  return &tables[r];
 }
 
 /* ---- signals for everything ----------------------------------------------- */
@@ -245,7 +258,7 @@ static inline int edge_logs_equal(const edge_log *a, const edge_log *b) {
     return 0;
   for (size_t i = 0; i < a->count; i++)
     if (a->edges[i].position != b->edges[i].position || a->edges[i].kind != b->edges[i].kind ||
-        a->edges[i].detail != b->edges[i].detail || a->edges[i].known != b->edges[i].known)
+        a->edges[i].detail != b->edges[i].detail || a->edges[i].settled != b->edges[i].settled)
       return 0;
   return 1;
 }

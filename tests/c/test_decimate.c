@@ -13,12 +13,14 @@ static float *decimated(const signal_t *signal, uint32_t factor, size_t block, s
                           : REC_DECIMATE_OUT_MAX;
   *n_out = signal->n / factor;
   float *out = allocate(*n_out, sizeof *out);
+  rec_decimator_table table;
   rec_decimator decimator;
-  rec_decimator_init(&decimator, factor);
+  rec_decimator_table_init(&table, factor);
+  rec_decimator_init(&decimator);
   for (size_t done = 0; done < *n_out;) {
     size_t n = block ? block : random_below(&source, (uint32_t)most + 1);
     n = n < *n_out - done ? n : *n_out - done;
-    rec_decimator_process(&decimator, signal->pcm + done * factor, n, out + done);
+    rec_decimator_process(&decimator, &table, signal->pcm + done * factor, n, out + done);
     done += n;
   }
   return out;
@@ -103,15 +105,17 @@ static void total(void) {
                                ? REC_DECIMATE_IN_MAX / factor
                                : REC_DECIMATE_OUT_MAX;
       signal_t signal = signal_of_extremes(INNER_RATE * factor, n_out * factor, which);
+      rec_decimator_table table;
       rec_decimator decimator;
-      rec_decimator_init(&decimator, factor);
+      rec_decimator_table_init(&table, factor);
+      rec_decimator_init(&decimator);
       float *out = allocate(n_out, sizeof *out);
       for (int repeat = 0; repeat < 3; repeat++) {
-        rec_decimator_process(&decimator, signal.pcm, n_out, out);
+        rec_decimator_process(&decimator, &table, signal.pcm, n_out, out);
         for (size_t i = 0; i < n_out; i++) /* the taps' magnitudes add up to less than 2 */
           CHECK(fabsf(out[i]) < 2.0f * 32768.0f);
         out[0] = 5.0f;
-        rec_decimator_process(&decimator, signal.pcm, 0, out);
+        rec_decimator_process(&decimator, &table, signal.pcm, 0, out);
         CHECK(out[0] == 5.0f);
       }
       free(out);

@@ -30,8 +30,8 @@ static void tabulate(law *self) {
 
 static uint8_t encoded(const law *self, int16_t x) { return self->code[x + 32768]; }
 
-static void known_points(void) {
-  check_case("known points");
+static void fixed_points(void) {
+  check_case("fixed points of the tables");
   CHECK(ulaw.value[0xFF] == 0);
   CHECK(ulaw.value[0x7F] == 0); /* mu-law has a negative zero */
   CHECK(ulaw.value[0x00] == -32124);
@@ -140,6 +140,6 @@ static void test_law(law *self) {
 int main(void) {
   test_law(&ulaw);
   test_law(&alaw);
-  known_points();
+  fixed_points();
   return check_report("test_g711");
 }

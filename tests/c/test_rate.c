@@ -23,12 +23,12 @@ static void level_frame(void) {
   }
 }
 
-/* finish() is promised the room of n == 0: every tracker may start and end. That the
- * bound holds for real signals is seen where they are processed. */
+/* A finish function has the room of n == 0: in four blocks every tracker may start and end.
+ * That the bound holds for real signals is checked where they are processed. */
 static void edges_bound(void) {
   for (int r = 0; r < RATES; r++) {
     check_case("rate %lu", (unsigned long)RATE[r]);
-    CHECK(rec_edges_bound(RATE[r], 0) >= 2 * (size_t)REC_DTMF_TRACKERS);
+    CHECK(rec_edges_bound(RATE[r], 0) >= 4 * 2 * (size_t)REC_DTMF_TRACKERS);
     size_t last = 0;
     for (size_t n = 0; n < 5000; n++) {
       CHECK(rec_edges_bound(RATE[r], n) >= last);

@@ -49,7 +49,7 @@ static void two_tones_leave_nothing(void) {
 }
 
 /* A third tone 20 dB below each of the two, in the middle of each band in turn. Only
- * digits whose tones are clear of it: two tones in one bin cannot be told apart. */
+ * digits whose tones are clear of it: two tones in one bin are not separable. */
 static void third_tone_shows(void) {
   static const double third[4] = {300.0, 800.0, 1400.0, 2500.0};
   for (int r = 0; r < 2; r++)

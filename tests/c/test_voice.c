@@ -14,37 +14,37 @@ typedef struct {
   edge_log log;
   float *levels;
   size_t frames;
-} heard;
+} detected;
 
-static void heard_free(heard *h) {
+static void detected_free(detected *h) {
   edge_log_free(&h->log);
   free(h->levels);
 }
 
-/* An edge must not come before what was told, nor what was told go back. */
-static void check_known(const rec_voice *voice, const rec_edge *edges, size_t count, int64_t done,
-                        int64_t *known) {
+/* An edge must not come before what was settled, nor that go back. */
+static void check_settled(const rec_voice *voice, const rec_edge *edges, size_t count, int64_t done,
+                          int64_t *settled) {
   for (size_t i = 0; i < count; i++)
-    CHECK(edges[i].position >= *known);
-  CHECK(rec_voice_known(voice) >= *known);
-  *known = rec_voice_known(voice);
-  CHECK(*known <= done);
+    CHECK(edges[i].position >= *settled);
+  CHECK(rec_voice_settled_until(voice) >= *settled);
+  *settled = rec_voice_settled_until(voice);
+  CHECK(*settled <= done);
 }
 
 /* Everything is copied to memory of exactly its size, for the sanitizer to see a read
  * past the samples or a write past the room that the header asks for. */
-static heard listen_to(uint32_t rate, double sensitivity, const int16_t *pcm, size_t n,
+static detected detect(uint32_t rate, double sensitivity, const int16_t *pcm, size_t n,
                        size_t cut) {
   random_source source = {2166136261u};
   const size_t frame = rec_level_frame(rate);
-  heard result = {.levels = allocate(n / frame, sizeof(float)), .frames = n / frame};
+  detected result = {.levels = allocate(n / frame, sizeof(float)), .frames = n / frame};
   rec_voice voice;
   if (gate_init(&voice, rate, sensitivity) != 0) {
     fprintf(stderr, "rate %lu, S %g refused\n", (unsigned long)rate, sensitivity);
     exit(1);
   }
-  CHECK(rec_voice_known(&voice) == 0);
-  int64_t known = 0;
+  CHECK(rec_voice_settled_until(&voice) == 0);
+  int64_t settled = 0;
   size_t piece;
   for (size_t done = 0; done < n; done += piece) {
     piece = next_piece(cut, n - done, &source);
@@ -54,7 +54,7 @@ static heard listen_to(uint32_t rate, double sensitivity, const int16_t *pcm, si
     float *levels = allocate(piece / frame + 1, sizeof *levels);
     size_t count = rec_voice_process(&voice, part, piece, edges, levels);
     CHECK(count <= rec_edges_bound(rate, piece));
-    check_known(&voice, edges, count, (int64_t)(done + piece), &known);
+    check_settled(&voice, edges, count, (int64_t)(done + piece), &settled);
     edge_log_add(&result.log, edges, count);
     const size_t first = done / frame, whole = (done + piece) / frame - first;
     memcpy(result.levels + first, levels, whole * sizeof *levels);
@@ -64,14 +64,14 @@ static heard listen_to(uint32_t rate, double sensitivity, const int16_t *pcm, si
   }
   rec_edge last[16];
   size_t count = rec_voice_finish(&voice, last);
-  check_known(&voice, last, count, (int64_t)n, &known);
+  check_settled(&voice, last, count, (int64_t)n, &settled);
   edge_log_add(&result.log, last, count);
   CHECK(rec_voice_finish(&voice, last) == 0);
   return result;
 }
 
 /* Start, end, start, end, each after the one before, at the edges of frames. */
-static void check_well_formed(const heard *h, uint32_t rate, size_t n) {
+static void check_well_formed(const detected *h, uint32_t rate, size_t n) {
   int64_t last = -1;
   CHECK(h->log.count % 2 == 0);
   for (size_t i = 0; i < h->log.count; i++) {
@@ -90,14 +90,14 @@ static void check_well_formed(const heard *h, uint32_t rate, size_t n) {
 static void check_stretch(uint32_t rate, double sensitivity, const signal_t *signal, int first,
                           int end) {
   const int64_t frame = rec_level_frame(rate);
-  heard h = listen_to(rate, sensitivity, signal->pcm, signal->n, 160);
+  detected h = detect(rate, sensitivity, signal->pcm, signal->n, 160);
   check_well_formed(&h, rate, signal->n);
   CHECK(h.log.count == (end > first ? 2 : 0));
   if (h.log.count == 2 && end > first) {
     CHECK(h.log.edges[0].position == first * frame);
     CHECK(h.log.edges[1].position == end * frame);
   }
-  heard_free(&h);
+  detected_free(&h);
 }
 
 /* ---- the gate -------------------------------------------------------------- */
@@ -113,10 +113,10 @@ static void gate_at_its_level(void) {
         signal_tone(&signal, 0, signal.n, 1000.0, dbfs_sine_amplitude(level), 0.0);
         signal_round(&signal);
         check_stretch(RATE[r], sensitivities[s], &signal, 0, above ? 50 : 0);
-        heard h = listen_to(RATE[r], sensitivities[s], signal.pcm, signal.n, 1000);
+        detected h = detect(RATE[r], sensitivities[s], signal.pcm, signal.n, 1000);
         for (size_t i = 1; i < h.frames; i++)
           CHECK_NEAR(h.levels[i], level, 0.1);
-        heard_free(&h);
+        detected_free(&h);
         signal_free(&signal);
       }
 }
@@ -133,7 +133,7 @@ static void nothing_passes_zero(void) {
 
 /* At 100 one LSB is input and the largest constant is none: silence is what does not
  * change, at any offset. */
-static void hundred_hears_all_but_silence(void) {
+static void hundred_takes_all_but_silence(void) {
   static const int16_t constants[] = {0, 1234, -1234, 32767, -32768};
   for (int r = 0; r < RATES; r++)
     for (int c = 0; c < 5; c++) {
@@ -143,10 +143,10 @@ static void hundred_hears_all_but_silence(void) {
       signal_constant(&signal, 0, signal.n, constants[c]);
       signal_round(&signal);
       check_stretch(RATE[r], 100.0, &signal, 0, 0);
-      heard h = listen_to(RATE[r], 100.0, signal.pcm, signal.n, 160);
+      detected h = detect(RATE[r], 100.0, signal.pcm, signal.n, 160);
       for (size_t i = 0; i < h.frames; i++)
         CHECK(isinf(h.levels[i]) && h.levels[i] < 0.0f);
-      heard_free(&h);
+      detected_free(&h);
       for (size_t k = 20; k < 23; k++) /* one odd sample, the last, in three frames */
         signal.pcm[(k + 1) * frame - 1] =
             (int16_t)(constants[c] == 32767 ? 32766 : constants[c] + 1);
@@ -209,7 +209,7 @@ static void check_pattern(uint32_t rate, const pattern *p) {
     if (p->frames[i] == '1')
       signal_tone(&signal, (quiet + i) * frame, frame, 1000.0, 8000.0, 0.0);
   signal_round(&signal);
-  heard h = listen_to(rate, 40.0, signal.pcm, signal.n, 1000);
+  detected h = detect(rate, 40.0, signal.pcm, signal.n, 1000);
   check_well_formed(&h, rate, signal.n);
   size_t expected = 0;
   while (expected < 4 && p->stretches[expected][1] > 0)
@@ -218,7 +218,7 @@ static void check_pattern(uint32_t rate, const pattern *p) {
   for (size_t i = 0; i < h.log.count && i < 2 * expected; i++)
     CHECK(h.log.edges[i].position ==
           ((int64_t)quiet + p->stretches[i / 2][i % 2]) * (int64_t)frame);
-  heard_free(&h);
+  detected_free(&h);
   signal_free(&signal);
 }
 
@@ -250,24 +250,24 @@ static void cutting_changes_nothing(void) {
   for (int r = 0; r < RATES; r++)
     for (int s = 0; s < 3; s++) {
       signal_t signal = signal_of_all(RATE[r], 5.0, 1013904223u + RATE[r]);
-      heard whole = listen_to(RATE[r], sensitivities[s], signal.pcm, signal.n, signal.n);
+      detected whole = detect(RATE[r], sensitivities[s], signal.pcm, signal.n, signal.n);
       check_well_formed(&whole, RATE[r], signal.n);
       CHECK(whole.log.count >= 8); /* or the signal tests nothing */
       for (int c = 0; c < CUTS; c++) {
         check_case("rate %lu, S %g, pieces of %lu", (unsigned long)RATE[r], sensitivities[s],
                    (unsigned long)CUT[c]);
-        heard cut = listen_to(RATE[r], sensitivities[s], signal.pcm, signal.n, CUT[c]);
+        detected cut = detect(RATE[r], sensitivities[s], signal.pcm, signal.n, CUT[c]);
         CHECK(edge_logs_equal(&whole.log, &cut.log));
         CHECK(memcmp(whole.levels, cut.levels, whole.frames * sizeof(float)) == 0);
-        heard_free(&cut);
+        detected_free(&cut);
       }
-      heard_free(&whole);
+      detected_free(&whole);
       signal_free(&signal);
     }
 }
 
-/* Frames loud at random: every pattern of the window, with the positions told checked
- * after every piece. */
+/* Frames loud at random: every pattern of the window, with the settled positions
+ * checked after every piece. */
 static void random_frames(void) {
   random_source source = {19650218u};
   for (int repeat = 0; repeat < 20; repeat++) {
@@ -279,9 +279,9 @@ static void random_frames(void) {
       if (random_below(&source, 100) < 15 + 3 * (uint32_t)repeat)
         signal_tone(&signal, i * frame, frame, 1000.0, 8000.0, 0.0);
     signal_round(&signal);
-    heard h = listen_to(rate, 40.0, signal.pcm, signal.n, AT_RANDOM);
+    detected h = detect(rate, 40.0, signal.pcm, signal.n, AT_RANDOM);
     check_well_formed(&h, rate, signal.n);
-    heard_free(&h);
+    detected_free(&h);
     signal_free(&signal);
   }
 }
@@ -314,11 +314,11 @@ static void total(void) {
       for (int s = 0; s < 5; s++) {
         check_case("rate %lu, S %g, extreme %d", (unsigned long)RATE[r], sensitivities[s], which);
         signal_t signal = signal_of_extremes(RATE[r], 20000, which);
-        heard h = listen_to(RATE[r], sensitivities[s], signal.pcm, signal.n, AT_RANDOM);
+        detected h = detect(RATE[r], sensitivities[s], signal.pcm, signal.n, AT_RANDOM);
         check_well_formed(&h, RATE[r], signal.n);
         for (size_t i = 0; i < h.frames; i++)
           CHECK(!isnan(h.levels[i]) && h.levels[i] < 7.0f);
-        heard_free(&h);
+        detected_free(&h);
         signal_free(&signal);
       }
 }
@@ -360,8 +360,7 @@ static signal_t noisy_line(uint32_t rate) {
   return signal;
 }
 
-/* What a revision says takes the place of what was told, and however the line is cut the
- * same is told. */
+/* Revisions and all that they replace are the same however the line is cut. */
 static void learning_is_the_same_however_cut(void) {
   static const size_t cuts[] = {1, 159, 1000, 16001, AT_RANDOM};
   for (int r = 0; r < RATES; r++)
@@ -376,7 +375,7 @@ static void learning_is_the_same_however_cut(void) {
         edge_log log = {NULL, 0, 0};
         rec_voice voice;
         CHECK(rec_voice_init(&voice, rate, &options) == 0);
-        int64_t known = 0;
+        int64_t settled = 0;
         size_t piece;
         for (size_t done = 0; done < signal.n; done += piece) {
           piece = next_piece(cuts[c], signal.n - done, &source);
@@ -386,15 +385,15 @@ static void learning_is_the_same_however_cut(void) {
           size_t replaced = 0;
           for (size_t i = 0; i < count; i++) {
             if (edges[i].kind == REC_VOICE_REVISED) {
-              CHECK(edges[i].known >= known && edges[i].known <= (int64_t)(done + piece));
+              CHECK(edges[i].settled >= settled && edges[i].settled <= (int64_t)(done + piece));
               CHECK(i + (size_t)edges[i].detail < count);
               replaced = (size_t)edges[i].detail + 1;
             }
-            CHECK(replaced > 0 || edges[i].position >= known);
+            CHECK(replaced > 0 || edges[i].position >= settled);
             replaced -= replaced > 0;
           }
-          CHECK(rec_voice_known(&voice) >= known);
-          known = rec_voice_known(&voice);
+          CHECK(rec_voice_settled_until(&voice) >= settled);
+          settled = rec_voice_settled_until(&voice);
           edge_log_add(&log, edges, count);
           free(edges);
         }
@@ -417,7 +416,7 @@ static void learning_is_the_same_however_cut(void) {
 int main(void) {
   gate_at_its_level();
   nothing_passes_zero();
-  hundred_hears_all_but_silence();
+  hundred_takes_all_but_silence();
   offset_is_silence();
   three_of_five();
   at_the_ends();

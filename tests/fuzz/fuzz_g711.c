@@ -32,17 +32,17 @@ static void check(encoder *encode, decoder *decode, const uint8_t *code, size_t 
   int16_t *pcm = allocate(n, sizeof *pcm);
   memcpy(pcm, code, n * sizeof *pcm);
   uint8_t *coded = encoded(encode, pcm, n);
-  int16_t *heard = decoded(decode, coded, n);
+  int16_t *back_again = decoded(decode, coded, n);
   for (size_t i = 0; i < n; i++) {
     /* Half a step: a 32nd of the magnitude, 8 about zero; mu-law stops at 32124. */
-    const int magnitude = abs((int)pcm[i]), error = abs((int)heard[i] - pcm[i]);
-    REQUIRE(error <= magnitude / 32 + 8 || (magnitude > 32124 && abs((int)heard[i]) == 32124));
+    const int magnitude = abs((int)pcm[i]), error = abs((int)back_again[i] - pcm[i]);
+    REQUIRE(error <= magnitude / 32 + 8 || (magnitude > 32124 && abs((int)back_again[i]) == 32124));
     for (size_t k = i ? i - 1 : 0; k < i; k++) /* louder is never coded as less loud */
-      REQUIRE(pcm[k] <= pcm[i] ? heard[k] <= heard[i] : heard[k] >= heard[i]);
+      REQUIRE(pcm[k] <= pcm[i] ? back_again[k] <= back_again[i] : back_again[k] >= back_again[i]);
   }
   free(pcm);
   free(coded);
-  free(heard);
+  free(back_again);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -21,7 +21,7 @@ static uint32_t some_rate(program *p) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static rec_voice voice;
-  static rec_dtmf dtmf;
+  static rec_dtmf_tables tables;
   program p = {data, data + size};
   const uint32_t rate = some_rate(&p);
   const rec_voice_options options = {take_double(&p), (int)take(&p), (int)take(&p), 4};
@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
   const int supported = is_rate(rate);
   REQUIRE(rec_rate_supported(rate) == supported);
-  REQUIRE(rec_dtmf_init(&dtmf, rate) == (supported ? 0 : -1));
+  REQUIRE(rec_dtmf_tables_init(&tables, rate) == (supported ? 0 : -1));
   REQUIRE(rec_voice_init(&voice, rate, &options) ==
           (supported && sensitivity >= 0.0 && sensitivity <= 100.0 ? 0 : -1));
   if (!supported)
