@@ -92,7 +92,7 @@ static const cost_term RESIDUAL_COST[RESIDUAL_TERMS] = {
     [BAND_4] = {0.07, -25.0, 10.0}, /* over both tones */
 };
 
-#define USUAL_TWIST_DB 1.0 /* low over high, as telephones send */
+#define USUAL_TWIST_DB 1.0 /* low over high */
 #define FREE_TWIST_DB 4.3
 #define USUAL_FALL_MS 6.0          /* where the end has not been seen */
 #define USUAL_END_DISTANCE_MS 3.0  /* the same */

@@ -15,7 +15,7 @@ from recorder.options import check_number
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Speech is levels at least so far above the floor; less tells nothing about where to put a gate.
+# Speech is levels at least so far above the floor; less says nothing about where to put a gate.
 _CONTRAST_DB: Final = 12.0
 
 
@@ -77,7 +77,7 @@ class Detection:
 
 
 class Detector:
-    """Hears one leg live. Positions are in samples since the detector's first one.
+    """Detects on one leg live. Positions are in samples since the detector's first one.
 
     OptionError for a sample rate or an `input_sensitivity` that is not allowed.
     """
@@ -88,9 +88,9 @@ class Detector:
         self._voice = VoiceDetector(sample_rate, input_sensitivity)
 
     def process(self, frame: Frame, encoding: Encoding = "pcm16") -> tuple[Edge, ...]:
-        """Hear a frame, of any length; return what became known by it, in order of position.
+        """Process a frame, of any length; return the edges that were decided, digits first.
 
-        A voice edge is known up to 0.1 s, a digit's start about 0.05 s after its position.
+        A voice edge is decided up to 0.1 s, a digit's start about 0.05 s after its position.
         FrameError for audio that is not allowed.
         """
         pcm = to_pcm(frame, encoding)

@@ -4,16 +4,16 @@
     python -m tests.fuzz.differential --seconds 60 --seed 1
     python -m tests.fuzz.differential --seed 1 --case 17
 
-Each case has a seed of its own, (seed, number), so that any can be had again. The core hears it
-whole and cut at random, which must be one and the same; then the reference hears it. Voice must
-agree exactly, digits within TOLERANCE.
+Each case has a seed of its own, (seed, number), so that any can be repeated. The core processes it
+whole and cut at random, with results that must be equal; then the reference does. Voice must agree
+exactly, digits within TOLERANCE.
 
 **On the edge.** The core computes in float32, the reference in float64: where a figure is all but
 equal to its limit they may decide differently and both be right. So when they differ, the
-reference hears the line again with each sample off by a hundred thousandth of itself or less: no
+reference processes it again with each sample off by a hundred thousandth of itself or less: no
 more than the rounding to 16 bits did to the loudest ones. Only when that alone makes it decide
-exactly as the core did, the case was on the edge. It is counted and told; with more than
-EDGE_SHARE of them something is wrong as well.
+exactly as the core did, the case was on the edge. It is counted and printed; more than
+EDGE_SHARE of them are a failure as well.
 """
 
 import argparse
@@ -178,7 +178,7 @@ def make_case(seed: int, number: int) -> Case:
 # ---- the core ----
 
 
-def heard(detector: DigitDecoder | VoiceDetector, pieces: list[Pcm]) -> list[Edge]:
+def edges_of(detector: DigitDecoder | VoiceDetector, pieces: list[Pcm]) -> list[Edge]:
     edges: list[Edge] = []
     for piece in pieces:
         edges += detector.process(samples(piece.tobytes()), len(piece))
@@ -203,7 +203,7 @@ def stretches(edges: list[Edge]) -> Digits:
 def core_edges(case: Case, pieces: list[Pcm]) -> tuple[list[Edge], list[Edge]]:
     """Of the digits, and of the voice."""
     by_voice = VoiceDetector(case.rate, case.sensitivity, quiet_blocks=case.quiet_blocks)
-    return heard(DigitDecoder(case.rate), pieces), heard(by_voice, pieces)
+    return edges_of(DigitDecoder(case.rate), pieces), edges_of(by_voice, pieces)
 
 
 # ---- against each other ----
@@ -272,7 +272,7 @@ def compare(case: Case, tally: Tally) -> Iterator[Difference]:
     whole = core_edges(case, [case.pcm])
     cut = core_edges(case, signals.cut(case.pcm, case.cuts))
     if whole != cut:
-        yield Difference("cut otherwise, it hears otherwise", cut, whole)
+        yield Difference("cut otherwise, the core decides otherwise", cut, whole)
     core_digits = stretches(whole[0])
     core_voice = [(start, end) for _, start, end in stretches(whole[1])]
     tally.cases += 1

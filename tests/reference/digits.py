@@ -2,7 +2,7 @@
 """Which digits there are, as docs/digits.md says it: in float64, in its order, nothing clever.
 
 All blocks' powers and all steps' amplitudes are taken at once, of the whole signal. Only what the
-decoder decides goes block by block, since what it knows by then is part of what it decides.
+decoder decides goes block by block, since what it has decided by then is part of what it decides.
 Moments are in steps of 2.5 ms; step s is the window from 3 steps before to 3 steps after it.
 """
 
@@ -404,9 +404,9 @@ def residual(
 def residual_cost(
     line: Line, first: int, e: Envelope, omegas: tuple[float, float], block: int
 ) -> float | None:
-    """What is left beside the tones over the newest run; None: too short to tell."""
-    known = (block + 1) * BLOCK * line.step
-    to = math.floor((first + e.end) * line.step) if e.ended else known
+    """What is left beside the tones over the newest run; None: too short to judge."""
+    newest = (block + 1) * BLOCK * line.step
+    to = math.floor((first + e.end) * line.step) if e.ended else newest
     start = max(
         math.ceil((first + e.edges(e.runs[-1])[0]) * line.step),
         to - int(56.0 / 1000 * line.rate),
@@ -446,7 +446,7 @@ def end_of(line: Line, tracker: Tracker, since: int) -> float | None:
 
 
 def place_for(trackers: list[Tracker]) -> bool:
-    """Is there room for one more? Of those that are not sure, the one heard longest ago goes."""
+    """Is there room for one more? Of those that are not sure, the one hit longest ago goes."""
     if len(trackers) < TRACKERS:
         return True
     unsure = [tracker for tracker in trackers if not tracker.sure]
@@ -462,12 +462,12 @@ def digits(pcm: NDArray[np.int16], rate: int) -> list[tuple[str, int, int]]:
     trackers: list[Tracker] = []
     last_end = dict.fromkeys(KEYPAD, -1e9)  # in steps
     quiet_until = 0
-    for block, heard in enumerate(hits(line)):
+    for block, tones in enumerate(hits(line)):
         block_end = (block + 1) * BLOCK
-        if heard:
-            tracker = next((t for t in trackers if (t.low, t.high) == heard), None)
+        if tones:
+            tracker = next((t for t in trackers if (t.low, t.high) == tones), None)
             if tracker is None and place_for(trackers):
-                tracker = Tracker(*heard, first=0, end=0)
+                tracker = Tracker(*tones, first=0, end=0)
                 ended = math.ceil(last_end[tracker.digit])
                 tracker.first = max(block * BLOCK - LOOK_BACK, ended)
                 trackers.append(tracker)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """When there is input, as docs/voice.md says it: frame by frame, in float64, nothing clever.
 
-The filter is the textbook's direct form; what is known after each 0.1 s is judged from the whole
-past, not from what an incremental detector would have kept.
+The filter is the textbook's direct form; after each 0.1 s all is judged from the whole past,
+not from what an incremental detector would have kept.
 """
 
 import math
@@ -93,7 +93,7 @@ def stretches(frames: list[bool], frame: int) -> list[tuple[int, int]]:
 
 @dataclass
 class Line:
-    """What is known of the line after each block."""
+    """What has been learnt of the line after each block."""
 
     quiet: bool = True
     digital: bool = False
@@ -141,7 +141,7 @@ class Line:
         powers = sorted(self._newest(25, tone, with_low=True))
         return len(powers) >= 12 and powers[11] <= powers[0] * 10**0.4
 
-    def threshold(self, tone: set[int], *, heard: bool) -> float:
+    def threshold(self, tone: set[int], *, any_voice: bool) -> float:
         """What a frame must reach on the noisy line."""
         newest = self._newest(RING, tone, with_low=False)
         if not newest:
@@ -151,7 +151,7 @@ class Line:
         powers = sorted(newest)
         floor = powers[int(0.1 * (len(powers) - 1) + 0.5)]
         over_floor = floor * 10**1.2
-        if heard:
+        if any_voice:
             asked = max(floor * 10**0.4, min(self.peak * 10**-0.8, over_floor))
         else:
             asked = min(powers[len(powers) // 2] * 10**0.7, over_floor)
@@ -176,7 +176,7 @@ def voice(pcm: Samples, rate: int, sensitivity: float, needed: int = 4) -> list[
     line = Line()
     threshold = 0.0
     is_input: list[bool] = []
-    tone: set[int] = set()  # frames known to be part of a tone
+    tone: set[int] = set()  # frames found to be part of a tone
 
     def stands_out(k: int, threshold: float) -> bool:
         return above[k] and (line.quiet or k in tone or smooth[k] >= threshold)
@@ -204,7 +204,7 @@ def voice(pcm: Samples, rate: int, sensitivity: float, needed: int = 4) -> list[
         if line.quiet and was_quiet:
             continue
         if not line.quiet:
-            threshold = line.threshold(bad, heard=bool(stretches(is_input, n)))
+            threshold = line.threshold(bad, any_voice=bool(stretches(is_input, n)))
         for k in range(max(0, i + 1 - LOOK_BACK), i + 1):
             may = line.quiet or is_input[k] or k in tone
             is_input[k] = may and stands_out(k, threshold)
