@@ -214,7 +214,7 @@ void rec_alaw_encode(const int16_t *in, uint8_t *out, size_t n);
 
 /* n floats, native and at any alignment, times `scale`, rounded half to even and saturated.
  * Returns n, or the index of the first one whose magnitude is not below `limit`: then the
- * output has no meaning. */
+ * output has no meaning. scale * limit is at most 2^21. */
 size_t rec_pcm_from_floats(const char *in, size_t n, float scale, float limit, int16_t *out);
 size_t rec_pcm_from_doubles(const char *in, size_t n, double scale, double limit, int16_t *out);
 

@@ -73,10 +73,10 @@ class Edge(NamedTuple):
 
 
 class SampleError(Exception):
-    """A float sample is not below 2 in magnitude; `index` says which."""
+    """A float sample is far past full scale, or no number; `index` says which."""
 
     def __init__(self, index: int) -> None:
-        super().__init__(f"expected samples in [-1, 1], got another at {index}")
+        super().__init__(f"expected a sample, got a value past full scale at index {index}")
         self.index = index
 
 
@@ -474,26 +474,27 @@ class Line:
 # never scaled to [-1, 1].
 _NOT_SCALED: Final = 2.0
 _FULL_SCALE: Final = 32768.0
+_MOST: Final = 2.0**21  # of floats in int16 units: what C can round
+_PCM: Final = ffi.typeof("int16_t[]")
 
 
 def floats_to_pcm(array: "NDArray[np.float32] | NDArray[np.float64]") -> bytes:
     """(n,) floats in [-1, 1] to PCM, saturated; SampleError for one that was never scaled."""
-    floats = array.tobytes()
-    n = len(array)
-    out = _uncleared("int16_t[]", n)
     convert = lib.rec_pcm_from_floats if array.itemsize == 4 else lib.rec_pcm_from_doubles
-    index = convert(floats, n, _FULL_SCALE, _NOT_SCALED, out)
-    if index < n:
-        raise SampleError(index)
-    pcm: bytes = ffi.buffer(out)[:]
-    return pcm
+    return _to_pcm(convert, array, _FULL_SCALE, _NOT_SCALED)
 
 
 def rounded_to_pcm(floats: "NDArray[np.float32]") -> bytes:
-    """(n,) floats in int16 units to PCM, saturated."""
+    """(n,) floats in int16 units to PCM, saturated; SampleError for one that is no sound at all."""
+    return _to_pcm(lib.rec_pcm_from_floats, floats, 1.0, _MOST)
+
+
+def _to_pcm(convert: Any, floats: "NDArray[Any]", scale: float, limit: float) -> bytes:
     n = len(floats)
-    out = _uncleared("int16_t[]", n)
-    lib.rec_pcm_from_floats(floats.tobytes(), n, 1.0, np.inf, out)
+    out = _uncleared(_PCM, n)
+    index = convert(floats.tobytes(), n, scale, limit, out)
+    if index < n:
+        raise SampleError(index)
     pcm: bytes = ffi.buffer(out)[:]
     return pcm
 
