@@ -317,7 +317,7 @@ def test_a_file_that_the_system_refuses_is_told_and_the_others_are_recovered(
         left_over(tmp_path, audio, "wav", name=name)
     calls = []
     owner, attribute = {
-        "open": ("recorder.writing.recovery", "FileIO"),
+        "open": ("recorder.writing.recovery", "open_existing"),
         "lock": ("recorder.writing.recovery", "lock"),
         "fsync": ("os", "fsync"),
         "link": ("os", "link"),
