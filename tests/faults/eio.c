@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A failing disk, for LD_PRELOAD: from the Nth call on, write or fsync fails with EIO.
 //
-// FAULT_CALL is "write" (pwrite too), "fsync" (of files) or "fsync-folder", FAULT_PATH a part of the path that it
-// is about, FAULT_AFTER how many calls go well.
+// FAULT_CALL is "write" (pwrite too), "fsync" (of files) or "fsync-folder", FAULT_PATH a part of the
+// path that it is about, FAULT_AFTER how many calls go well.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

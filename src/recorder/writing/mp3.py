@@ -39,7 +39,6 @@ _QUALITY: Final = 5  # LAME's own "good quality, fast"
 
 _DECODER_DELAY: Final = 529  # samples that a decoder is behind
 _LAME_DELAY: Final = 576  # samples of silence that LAME puts first; as many follow, at least
-_CUT_FRAMES: Final = 3  # frames that are cut at the start
 _FEWEST_FRAMES: Final = 6  # and the Info frame
 _HEADER_BYTES: Final = 4
 
@@ -113,7 +112,7 @@ def playable(sample_rate: int, frames: int) -> int:
 
     A decoder starts late by both delays; what it lacks at the end is in the next frame.
     """
-    return max(0, frames - _CUT_FRAMES) * _samples_per_frame(sample_rate)
+    return max(0, frames - _cut_frames(sample_rate)) * _samples_per_frame(sample_rate)
 
 
 def info_frame(sample_rate: int, channels: int, frames: int, size: int, samples: int) -> bytes:
@@ -296,7 +295,7 @@ class FrameCounter:
         return max(0, self.end - self._size)
 
     def count(self, data: bytes) -> None:
-        """Take the next bytes; RuntimeError at what is no frame, with all before it counted."""
+        """Count in the next bytes; RuntimeError at what is no frame, once those before count."""
         data = self._rest + data
         at = self._size - len(self._rest)  # where `data` starts
         self._size = at + len(data)
@@ -315,7 +314,14 @@ class FrameCounter:
 
 def _encoder_delay(sample_rate: int) -> int:
     """Samples of silence that an MP3 starts with."""
-    return _CUT_FRAMES * _samples_per_frame(sample_rate) - _DECODER_DELAY
+    return _cut_frames(sample_rate) * _samples_per_frame(sample_rate) - _DECODER_DELAY
+
+
+def _cut_frames(sample_rate: int) -> int:
+    """Frames that are cut at the start: as few as hold both delays, and leave less than 4096
+    samples to be cut at the end of a file without samples.
+    """
+    return 3 if _RATE_BITS[sample_rate][0] == _MPEG1 else 2
 
 
 def _samples_per_frame(sample_rate: int) -> int:
