@@ -153,6 +153,25 @@ def test_what_is_planted_stops_no_recording(
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_link_to_a_file_that_is_being_recorded_is_not_followed(tmp_path: Path) -> None:
+    other = start(tmp_path / "other.wav")
+    (tmp_path / ".a.part.wav").symlink_to(other.staged)
+    file = start(tmp_path / "a.wav")
+    for made in (file, other):
+        made.discard()
+
+
+def test_a_lock_on_another_users_file_stops_no_recording(tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    planted = tmp_path / ".a.part.wav"
+    plant_foreign_file(planted)
+    with planted.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        file = start(tmp_path / "a.wav")
+    assert file.staged.name == ".a.part-1.wav"
+    file.discard()
+
+
 def test_a_live_recording_below_planted_numbers_is_found(tmp_path: Path) -> None:
     file = start(tmp_path / "a.wav")
     for number in range(1, 40):
