@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What other tools read, and names that harm nobody."""
+"""What other tools read, and names that stay in their folder."""
 
 import json
 import os
@@ -117,14 +117,14 @@ def test_mp3_decodes_to_exactly_the_samples_recorded(
     inner = slice(rate // 10, -rate // 10)
     error = np.sqrt(np.mean((audio[inner] - expected[inner]) ** 2))
     assert error < 0.01 * np.sqrt(np.mean(expected[inner] ** 2))
-    # What tells a length without cutting LAME's own silence off is longer by less than four
-    # MP3 frames: the Info frame, one of delay, one of the decoder's, and the last one's rest.
+    # A tool that reports a length without cutting the silence off reports up to six MP3 frames
+    # more: the Info frame, up to three at the start, and LAME's own at the end.
     samples_per_frame = 1152 if rate >= 32000 else 576
     lengths = [float(found["duration"])]
     if b"mp3" in output_of("sox", "--help"):
         lengths.append(float(output_of("sox", "--i", "-D", path)))
     for length in lengths:
-        assert 0 <= length - event.duration < 4 * samples_per_frame / rate
+        assert 0 <= length - event.duration < 6 * samples_per_frame / rate
     assert path.stat().st_size == event.size
     bits_per_second = event.size * 8 / event.duration
     assert 20_000 < bits_per_second < 180_000
@@ -142,8 +142,7 @@ def test_an_empty_recording_is_a_valid_file(
     event = result_of(action)
     assert event.duration == 0
     assert int(probe(path_of(event))["sample_rate"]) == rate
-    # Of an MP3 without samples ffmpeg 5 plays the decoder's own delay.
-    assert len(decoded(path_of(event), 1)) <= (529 if format_ == "mp3" else 0)
+    assert len(decoded(path_of(event), 1)) == 0
 
 
 def test_the_two_channels_are_not_confused(make_call: Callable[..., Call]) -> None:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""What a crash leaves is found, finished and told; what lives is left alone."""
+"""What a crash left is found and reported; what lives is left alone."""
 
 import errno
 import json
 import os
-import shutil
+import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,163 +14,12 @@ import pytest
 from recorder import FileError, Recovered, recover
 from recorder.writing import StagedFile
 from recorder.writing.mp3 import info_frame
-from recorder.writing.wav import HEADER_BYTES, header
+from recorder.writing.staged import staged_name
+from recorder.writing.wav import header
 from tests import signals
 from tests.crash import kill_once
-from tests.signals import RATES, Pcm
+from tests.staging import Format, left_over, names, one, read
 from tests.test_cli import recorder
-from tests.test_files import decoded
-from tests.test_staged import GIB, check_long, read, shaped, stereo_noise
-
-Format = Literal["wav", "mp3"]
-
-
-def left_over(
-    folder: Path, audio: Pcm, format_: Format, rate: int = 8000, name: str = "a"
-) -> tuple[Path, int]:
-    """What a process that was killed leaves of a recording, and the samples it plays."""
-    channels = audio.ndim
-    folder.mkdir(exist_ok=True)
-    file = StagedFile(folder / f"{name}.{format_}", format_, rate, channels)
-    for block in signals.cut(audio, [rate // 2] * (2 * len(audio) // rate)):
-        file.write(block)
-    copy, samples = folder / "copy", file.samples
-    shutil.copy(file.staged, copy)
-    file.close()
-    copy.replace(file.staged)
-    return file.staged, samples
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(item.name for item in folder.iterdir())
-
-
-def one(folder: Path) -> Recovered:
-    (found,) = recover(folder)
-    return found
-
-
-# -- cut off anywhere ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("channels", [1, 2])
-def test_a_wav_cut_anywhere_has_all_its_whole_samples(tmp_path: Path, channels: int) -> None:
-    audio = shaped(stereo_noise(2, 8000), channels)
-    staged, _ = left_over(tmp_path, audio, "wav")
-    content = staged.read_bytes()
-    rng = np.random.default_rng(channels)
-    cuts = [*range(80, 96), *map(int, rng.integers(96, len(content), 40)), len(content)]
-    for size in cuts:
-        staged.write_bytes(content[:size])
-        frames = (size - 80) // (2 * channels)
-        found = one(tmp_path)
-        if frames == 0:
-            assert found == Recovered(staged=staged, outcome="empty")
-            assert names(tmp_path) == []
-            continue
-        path = tmp_path / "a.wav"
-        assert found == Recovered(
-            staged=staged,
-            outcome="recovered",
-            path=path,
-            duration=frames / 8000,
-            size=80 + frames * 2 * channels,
-        )
-        assert names(tmp_path) == ["a.wav"]
-        assert path.read_bytes()[:80] == header(8000, channels, frames)
-        assert path.stat().st_size == found.size
-        assert np.array_equal(read(path, channels), audio[:frames])
-        path.unlink()
-
-
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("rate", RATES)
-def test_an_mp3_cut_anywhere_plays_a_prefix(tmp_path: Path, rate: int, channels: int) -> None:
-    audio = shaped(stereo_noise(4, rate), channels)
-    whole_file = StagedFile(tmp_path / "whole.mp3", "mp3", rate, channels)
-    whole_file.write(audio)
-    whole = read(whole_file.publish()[0], channels)
-    folder = tmp_path / "left"
-    staged, written = left_over(folder, audio, "mp3", rate)
-    content = staged.read_bytes()
-    first = len(info_frame(rate, channels, 0, 0, 0))
-    rng = np.random.default_rng(rate)
-    lengths = {}
-    for size in [*map(int, rng.integers(first, len(content), 15)), len(content) - 1, len(content)]:
-        staged.write_bytes(content[:size])
-        found = one(folder)
-        path = folder / "a.mp3"
-        if found.outcome == "empty":  # cut within the encoder's delay
-            assert size < 6 * first
-            continue
-        assert (found.path, found.size) == (path, path.stat().st_size)
-        assert size - 1500 < found.size <= size  # at most a frame is cut off
-        kept = read(path, channels)
-        assert found.duration == len(kept) / rate
-        assert np.array_equal(kept, whole[: len(kept)])
-        if shutil.which("ffmpeg") and len(kept) > rate // 10:  # of one frame it makes nothing
-            assert len(decoded(path, channels)) == len(kept)
-        lengths[size] = len(kept)
-        path.unlink()
-    assert sorted(lengths.values()) == [lengths[size] for size in sorted(lengths)]
-    assert lengths[len(content)] == written
-
-
-@pytest.mark.parametrize("format_", ["wav", "mp3"])
-def test_a_file_that_was_killed_at_once_is_removed(tmp_path: Path, format_: Format) -> None:
-    start = header(48000, 2, 0) if format_ == "wav" else info_frame(48000, 2, 0, 0, 0)
-    staged = tmp_path / f".a.part.{format_}"
-    for size in (0, 1, 3, 4, 50, 79, len(start) - 1, len(start)):
-        staged.write_bytes(start[:size])
-        assert one(tmp_path) == Recovered(staged=staged, outcome="empty")
-        assert names(tmp_path) == []
-
-
-def test_zeros_at_the_end_are_no_mp3(tmp_path: Path) -> None:
-    """After a power cut a file may be longer than what came to the disk."""
-    staged, samples = left_over(tmp_path, signals.noise(3, -20), "mp3")
-    size = staged.stat().st_size
-    os.truncate(staged, size + 5000)
-    found = one(tmp_path)
-    assert (found.outcome, found.size, found.duration) == ("recovered", size, samples / 8000)
-
-
-@pytest.mark.parametrize("format_", ["wav", "mp3"])
-def test_a_complete_file_is_published_as_it_is(tmp_path: Path, format_: Format) -> None:
-    """Killed just before it got its name: an MP3 keeps its exact length."""
-    audio = signals.noise(1.2345, -20)
-    file = StagedFile(tmp_path / f"a.{format_}", format_, 8000, 1)
-    file.write(audio)
-    file.close()
-    content = file.staged.read_bytes()
-    found = one(tmp_path)
-    assert (found.outcome, found.duration) == ("recovered", len(audio) / 8000)
-    assert found.path == tmp_path / f"a.{format_}"
-    assert found.path.read_bytes() == content
-    assert len(read(found.path, 1)) == len(audio)
-
-
-def test_a_wav_past_4_gib(tmp_path: Path) -> None:
-    """By its real size: the file is sparse up to there."""
-    audio = stereo_noise(1, 48000)
-    staged, _ = left_over(tmp_path, audio, "wav", 48000)
-    os.truncate(staged, HEADER_BYTES + 5 * GIB)
-    with staged.open("ab") as file:
-        file.write(audio[:100].tobytes() + b"\1")
-    frames = 5 * GIB // 4 + 100
-    found = one(tmp_path)
-    assert found.path is not None
-    assert (found.duration, found.size) == (frames / 48000, HEADER_BYTES + 4 * frames)
-    written = read_start(found.path, len(audio))
-    check_long(found.path, 48000, written, audio[:100], 5 * GIB // 4)
-    assert np.array_equal(written[: len(audio) // 2], audio[: len(audio) // 2])
-
-
-def read_start(path: Path, n: int) -> Pcm:
-    with path.open("rb") as file:
-        file.seek(HEADER_BYTES)
-        return np.frombuffer(file.read(4 * n), np.int16).reshape(-1, 2)
-
 
 # -- what else lies there ------------------------------------------------------------------------
 
@@ -255,6 +104,80 @@ def test_what_cannot_be_understood_is_left_as_it_is(tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes() == content
 
 
+def wav_of_rate(rate: int) -> bytes:
+    """A WAV whose header agrees with itself, as far as its fields can hold the numbers."""
+    per_second = (rate * 2 & 0xFFFFFFFF).to_bytes(4, "little")
+    start = header(8000, 1, 100)
+    return start[:60] + rate.to_bytes(4, "little") + per_second + start[68:] + bytes(200)
+
+
+@pytest.mark.parametrize("rate", [0, 1 << 31, 0xFFFFFFFF])
+def test_an_impossible_sample_rate_is_unreadable_and_the_others_are_recovered(
+    tmp_path: Path, rate: int
+) -> None:
+    bad = tmp_path / ".a.part.wav"
+    bad.write_bytes(wav_of_rate(rate))
+    left_over(tmp_path, signals.noise(2, -20), "wav", name="b")
+    found = recover(tmp_path)
+    assert [item.outcome for item in found] == ["unreadable", "recovered"]
+    assert bad.read_bytes() == wav_of_rate(rate)
+    assert names(tmp_path) == [".a.part.wav", "b.wav"]
+
+
+def test_whatever_one_file_raises_the_others_are_recovered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".a.part.mp3").write_bytes(b"whatever")
+    left_over(tmp_path, signals.noise(2, -20), "wav", name="b")
+
+    def surprise(_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("recorder.writing.recovery.is_cut_info_frame", surprise)
+    first, second = recover(tmp_path)
+    assert (first.outcome, first.reason) == ("unreadable", "ZeroDivisionError")
+    assert second.outcome == "recovered"
+
+
+def test_thousands_of_one_name(tmp_path: Path) -> None:
+    """The folder is listed once, and a number is found with a few dozen looks."""
+    content = header(8000, 1, 100) + bytes(200)
+    for number in range(2000):
+        staged_name(tmp_path / "a.wav", "wav", number).write_bytes(content)
+    before = time.process_time()
+    file = StagedFile(tmp_path / "a.wav", "wav", 8000, 1)
+    assert time.process_time() - before < 0.5
+    assert file.staged.name == ".a.part-2000.wav"
+    file.discard()
+    before = time.process_time()
+    found = recover(tmp_path)
+    assert time.process_time() - before < 4  # 12 s when each tries every number
+    assert [item.outcome for item in found] == ["recovered"] * 2000
+    assert names(tmp_path) == sorted(["a.wav", *(f"a-{number}.wav" for number in range(1, 2000))])
+
+
+def test_recovery_keeps_the_permissions(tmp_path: Path) -> None:
+    staged, _ = left_over(tmp_path, signals.noise(2, -20), "wav")
+    staged.chmod(0o640)
+    path = one(tmp_path).path
+    assert path is not None
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_name_that_a_sync_does_not_secure_is_reported_with_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_over(tmp_path, signals.noise(2, -20), "wav")
+
+    def refuse(_: Path) -> None:
+        raise OSError(errno.EIO, "it is refused")
+
+    monkeypatch.setattr("recorder.writing.recovery.sync_folder", refuse)
+    found = one(tmp_path)
+    assert (found.outcome, found.path) == ("recovered", tmp_path / "a.wav")
+    assert "it is refused" in found.reason
+
+
 def test_random_bytes_harm_nothing(tmp_path: Path) -> None:
     """A file with any few bytes changed is published or left alone, and never raises."""
     rng = np.random.default_rng(5)
@@ -309,7 +232,7 @@ def test_a_second_name_elsewhere_is_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("refused", ["open", "lock", "fsync", "link"])
-def test_a_file_that_the_system_refuses_is_told_and_the_others_are_recovered(
+def test_a_file_that_the_system_refuses_is_reported_and_the_others_are_recovered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
 ) -> None:
     audio = signals.noise(2, -20)
@@ -317,7 +240,7 @@ def test_a_file_that_the_system_refuses_is_told_and_the_others_are_recovered(
         left_over(tmp_path, audio, "wav", name=name)
     calls = []
     owner, attribute = {
-        "open": ("recorder.writing.recovery", "FileIO"),
+        "open": ("recorder.writing.recovery", "open_existing"),
         "lock": ("recorder.writing.recovery", "lock"),
         "fsync": ("os", "fsync"),
         "link": ("os", "link"),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // A failing disk, for LD_PRELOAD: from the Nth call on, write or fsync fails with EIO.
 //
-// FAULT_CALL is "write", "fsync" (of files) or "fsync-folder", FAULT_PATH a part of the path that it
-// is about, FAULT_AFTER how many calls go well.
+// FAULT_CALL is "write" (pwrite too), "fsync" (of files) or "fsync-folder", FAULT_PATH a part of the
+// path that it is about, FAULT_AFTER how many calls go well.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -39,6 +39,31 @@ ssize_t write(int fd, const void *data, size_t size)
         return -1;
     }
     return next(fd, data, size);
+}
+
+// Python calls either, by how it was built.
+ssize_t pwrite(int fd, const void *data, size_t size, off_t position)
+{
+    static ssize_t (*next)(int, const void *, size_t, off_t);
+    if (!next)
+        *(void **)&next = dlsym(RTLD_NEXT, "pwrite");
+    if (fails(fd, "write")) {
+        errno = EIO;
+        return -1;
+    }
+    return next(fd, data, size, position);
+}
+
+ssize_t pwrite64(int fd, const void *data, size_t size, off64_t position)
+{
+    static ssize_t (*next)(int, const void *, size_t, off64_t);
+    if (!next)
+        *(void **)&next = dlsym(RTLD_NEXT, "pwrite64");
+    if (fails(fd, "write")) {
+        errno = EIO;
+        return -1;
+    }
+    return next(fd, data, size, position);
 }
 
 int fsync(int fd)

@@ -2,21 +2,28 @@
 """MP3 at a constant bit rate, by LAME, that is playable after each block.
 
 LAME works in frames and starts with silence of its own, so an MP3 is longer than what was
-recorded. The first frame therefore is an "Info" frame: it plays as silence in a decoder that does
-not know it, and tells one that does (ffmpeg, mpg123, browsers, players) how much to cut at both
-ends, so that it plays exactly the recorded samples. LAME leaves headroom: what it encodes is
-0.45 dB quieter.
+recorded. The first frame therefore is an "Info" frame: a decoder without support for it plays it
+as silence; one with support (ffmpeg, mpg123, browsers, players) reads from it how much to cut at
+both ends, and plays exactly the recorded samples. LAME leaves headroom: what it encodes is 0.45 dB
+quieter.
 
-While it is written, the file always ends with a whole frame and its Info frame tells what is there.
-LAME puts a frame's audio in front of its header, into room that earlier frames left, so a frame
-can be decoded once its header is out. What is missing of the last one is room for later frames:
-it is filled with zeros that these overwrite.
+Two habits of ffmpeg shape short files. It cuts a frame at its start or at its end, not at both: so
+silence is encoded first, until what is cut at the start are whole frames. And it takes a file of
+less than seven frames for something else now and then: so a short recording is followed by silence
+too. How much can be cut has a limit of 4095 samples at each end.
+
+While it is written, the file always ends with a whole frame, and its Info frame describes what is
+there. LAME puts a frame's audio in front of its header, into room that earlier frames left, so a
+frame can be decoded once its header is out. What is missing of the last one is room for later
+frames: it is filled with zeros that these overwrite.
 
 Source: the Info tag as in the "Mp3 Info Tag rev 1" document of the LAME project, and the frame
 header of ISO/IEC 11172-3 and 13818-3.
 """
 
+from functools import lru_cache
 from io import FileIO
+from operator import xor
 from typing import Final
 
 import lameenc
@@ -30,8 +37,9 @@ from recorder.writing.disk import write_at
 BIT_RATES: Final = {8000: 24, 16000: 32, 24000: 40, 32000: 48, 44100: 64, 48000: 64}
 _QUALITY: Final = 5  # LAME's own "good quality, fast"
 
-_ENCODER_DELAY: Final = 576  # samples of silence that LAME puts first
 _DECODER_DELAY: Final = 529  # samples that a decoder is behind
+_LAME_DELAY: Final = 576  # samples of silence that LAME puts first; as many follow, at least
+_FEWEST_FRAMES: Final = 6  # and the Info frame
 _HEADER_BYTES: Final = 4
 
 # kbit/s by the header's bit-rate index, for layer III.
@@ -49,9 +57,54 @@ _RATE_BITS: Final = {
 _MPEG1: Final = 0b11
 _MONO: Final = 0b11
 _JOINT_STEREO: Final = 0b01
-_INFO_TAG_BYTES: Final = 156
 _LINEAR: Final = bytes(i * 256 // 100 for i in range(100))  # table of contents: constant bit rate
 LONGEST_INFO_FRAME: Final = 1440  # bytes, of any MP3 frame
+
+# Where the fields of an Info tag that change stand in it.
+_FRAMES_AT: Final = 8  # and the bytes behind it
+_GAPLESS_AT: Final = 137  # both delays
+_SIZE_AT: Final = 144  # the bytes, again
+_CHECKSUM_AT: Final = 150
+_INFO_TAG_BYTES: Final = 156
+
+
+def _crc16_of(byte: int) -> int:
+    for _ in range(8):
+        byte = byte >> 1 ^ (0xA001 if byte & 1 else 0)
+    return byte
+
+
+_CRC16: Final = tuple(map(_crc16_of, range(256)))
+
+
+def _crc16(data: bytes) -> int:
+    """CRC-16/ARC, as the tag asks."""
+    crc = 0
+    for byte in data:
+        crc = crc >> 8 ^ _CRC16[(crc ^ byte) & 0xFF]
+    return crc
+
+
+def _checksum_part(at: int) -> tuple[int, ...]:
+    """What each value of one byte of the tag adds to the checksum, by XOR: the CRC is linear."""
+    bits = [_CRC16[1 << bit] for bit in range(8)]
+    for _ in range(at + 1, _CHECKSUM_AT):
+        bits = [crc >> 8 ^ _CRC16[crc & 0xFF] for crc in bits]
+    table = [0]
+    for bit in bits:
+        table += [part ^ bit for part in table]
+    return tuple(table)
+
+
+# For the bytes of the fields that change, in their order: frames, bytes (in two places), delays.
+_CHECKSUM_PARTS: Final = (
+    *(_checksum_part(_FRAMES_AT + i) for i in range(4)),
+    *(
+        tuple(map(xor, _checksum_part(_FRAMES_AT + 4 + i), _checksum_part(_SIZE_AT + i)))
+        for i in range(4)
+    ),
+    *(_checksum_part(_GAPLESS_AT + i) for i in range(3)),
+)
 
 
 def playable(sample_rate: int, frames: int) -> int:
@@ -59,12 +112,30 @@ def playable(sample_rate: int, frames: int) -> int:
 
     A decoder starts late by both delays; what it lacks at the end is in the next frame.
     """
-    samples = frames * _samples_per_frame(sample_rate) - _ENCODER_DELAY - _DECODER_DELAY
-    return max(0, samples)
+    return max(0, frames - _cut_frames(sample_rate)) * _samples_per_frame(sample_rate)
 
 
 def info_frame(sample_rate: int, channels: int, frames: int, size: int, samples: int) -> bytes:
     """The first frame of a file that has `frames` more, `size` bytes and plays `samples`."""
+    blank, tag, checksum = _blank_info_frame(sample_rate, channels)
+    delay = _encoder_delay(sample_rate)
+    padding = frames * _samples_per_frame(sample_rate) - delay - samples
+    gapless = delay << 12 | max(0, min(padding, 0xFFF))
+    frames_and_size = frames << 32 | min(size, 0xFFFFFFFF)
+    fields = (frames_and_size << 24 | gapless).to_bytes(11, "big")
+    for part, byte in zip(_CHECKSUM_PARTS, fields, strict=True):
+        checksum ^= part[byte]
+    frame = bytearray(blank)
+    frame[tag + _FRAMES_AT : tag + _FRAMES_AT + 8] = fields[:8]
+    frame[tag + _GAPLESS_AT : tag + _GAPLESS_AT + 3] = fields[8:]
+    frame[tag + _SIZE_AT : tag + _SIZE_AT + 4] = fields[4:8]
+    frame[tag + _CHECKSUM_AT : tag + _CHECKSUM_AT + 2] = checksum.to_bytes(2, "big")
+    return bytes(frame)
+
+
+@lru_cache
+def _blank_info_frame(sample_rate: int, channels: int) -> tuple[bytes, int, int]:
+    """An Info frame whose changing fields are 0, where its tag starts, and its checksum."""
     version, rate_index = _RATE_BITS[sample_rate]
     kbps = BIT_RATES[sample_rate] * channels
     needed = _HEADER_BYTES + _side_bytes(version, channels) + _INFO_TAG_BYTES
@@ -78,26 +149,20 @@ def info_frame(sample_rate: int, channels: int, frames: int, size: int, samples:
     mode = _MONO if channels == 1 else _JOINT_STEREO
     head = bytes([0xFF, _second_byte(version), index << 4 | rate_index << 2, mode << 6])
     head += bytes(_side_bytes(version, channels))
-    padding = frames * _samples_per_frame(sample_rate) - _ENCODER_DELAY - samples
-    told_size = min(size, 0xFFFFFFFF).to_bytes(4, "big")
     flags = 0b0111  # frames, bytes and table of contents follow
-    tag = b"Info" + flags.to_bytes(4, "big") + frames.to_bytes(4, "big") + told_size + _LINEAR
+    tag = b"Info" + flags.to_bytes(4, "big") + bytes(8) + _LINEAR
     tag += b"LAME3.100"
-    tag += bytes([0x01, 0])  # tag revision 0, constant bit rate; low-pass not told
-    tag += bytes(8)  # peak and replay gain: not told
+    tag += bytes([0x01, 0])  # tag revision 0, constant bit rate; no low-pass given
+    tag += bytes(8)  # peak and replay gain: not given
     tag += bytes([0, min(255, kbps)])
-    tag += (_ENCODER_DELAY << 12 | max(0, min(padding, 0xFFF))).to_bytes(3, "big")
-    tag += bytes(4)  # misc, gain, preset: not told
-    tag += told_size
-    tag += bytes(2)  # checksum of the music: not told
-    tag += _crc16(head + tag).to_bytes(2, "big")
-    return (head + tag).ljust(frame_bytes, b"\0")
+    tag = tag.ljust(_CHECKSUM_AT, b"\0")  # delays; misc, gain, preset and music checksum: not given
+    return (head + tag).ljust(frame_bytes, b"\0"), len(head), _crc16(head + tag)
 
 
 def parse_info_frame(start: bytes) -> tuple[int, int, int, int]:
-    """What an Info frame of `info_frame` tells: sample rate, channels, frames, samples played.
+    """Sample rate, channels, frames and samples played of an Info frame of `info_frame`.
 
-    ValueError when it is none.
+    ValueError when it is another frame, or none.
     """
     for sample_rate, (version, rate_index) in _RATE_BITS.items():
         if (
@@ -108,14 +173,14 @@ def parse_info_frame(start: bytes) -> tuple[int, int, int, int]:
             continue
         channels = 1 if start[3] >> 6 == _MONO else 2
         tag = start[_HEADER_BYTES + _side_bytes(version, channels) :]
-        frames = int.from_bytes(tag[8:12], "big")
-        size = int.from_bytes(tag[12:16], "big")
-        padding = int.from_bytes(tag[137:140], "big") & 0xFFF
-        samples = frames * _samples_per_frame(sample_rate) - _ENCODER_DELAY - padding
-        told = info_frame(sample_rate, channels, frames, size, samples)
-        if start.startswith(told):
+        frames = int.from_bytes(tag[_FRAMES_AT : _FRAMES_AT + 4], "big")
+        size = int.from_bytes(tag[_FRAMES_AT + 4 : _FRAMES_AT + 8], "big")
+        padding = int.from_bytes(tag[_GAPLESS_AT : _GAPLESS_AT + 3], "big") & 0xFFF
+        delay = _encoder_delay(sample_rate)
+        samples = frames * _samples_per_frame(sample_rate) - delay - padding
+        if start.startswith(info_frame(sample_rate, channels, frames, size, samples)):
             return sample_rate, channels, frames, max(0, samples)
-    raise ValueError("it does not start with an Info frame that recorder writes")
+    raise ValueError("expected an Info frame that recorder writes, got something else")
 
 
 def is_cut_info_frame(start: bytes) -> bool:
@@ -149,6 +214,8 @@ class Mp3Encoder:
         self._lame.set_channels(channels)
         self._lame.set_bit_rate(BIT_RATES[sample_rate] * channels)
         self._lame.set_quality(_QUALITY)
+        self._pending += self._encode_silence(_encoder_delay(sample_rate) - _LAME_DELAY)
+        self._counter.count(self._pending)
         self._end = self.size = len(info_frame(sample_rate, channels, 0, 0, 0))
         self._write_info_frame()
 
@@ -158,28 +225,31 @@ class Mp3Encoder:
         LAME holds up to a third of a second back; what of it is out plays when this returns.
         """
         self._given += len(block)
-        self._put(bytes(self._lame.encode(block.tobytes())))
+        self._put(self._lame.encode(block.tobytes()))
 
     def close(self) -> None:
         """Write what LAME holds; when that failed, called again, do without."""
         try:
             if not self._flushed:
                 self._flushed = True
-                self._flush()
+                self._put(self._encode_silence(self._shortfall()) + self._lame.flush())
         finally:
             self._write_info_frame()
             self._file.truncate(self.size)
 
-    def _flush(self) -> None:
-        data = b""
-        if self._given == 0:
-            # LAME flushes too few frames for a file without samples to be known as one.
-            silence = np.zeros((_samples_per_frame(self._rate), self._channels), np.int16)
-            data = bytes(self._lame.encode(silence.tobytes()))
-        self._put(data + bytes(self._lame.flush()))
+    def _encode_silence(self, n: int) -> bytes:
+        return bytes(self._lame.encode(bytes(2 * self._channels * n)))
+
+    def _shortfall(self) -> int:
+        """Samples that a recording lacks for LAME to make as many frames as it needs."""
+        # LAME adds at least its delay again, and fills the last frame up.
+        fewest = (_FEWEST_FRAMES - 1) * _samples_per_frame(self._rate) + 1 - _LAME_DELAY
+        return max(0, fewest - _encoder_delay(self._rate) - self._given)
 
     def _put(self, data: bytes) -> None:
         self._pending += data
+        if not self._pending:  # LAME keeps short blocks until they fill a frame
+            return
         self._counter.count(data)
         room = bytes(self._counter.missing)
         write_at(self._file, self._end, self._pending + room)
@@ -187,7 +257,7 @@ class Mp3Encoder:
         self._pending = b""
         self.size = self._end + len(room)
         self._frames = self._counter.total
-        # What is there first: the Info frame never tells more than there is.
+        # Frames first: the Info frame never claims more than there is.
         self._write_info_frame()
 
     def _write_info_frame(self) -> None:
@@ -202,11 +272,17 @@ class FrameCounter:
 
     def __init__(self, sample_rate: int) -> None:
         version, rate_index = _RATE_BITS[sample_rate]
-        self._start = bytes([0xFF, _second_byte(version)])
-        self._rate_index = rate_index
-        self._kbps = _kbps(version)
-        self._per_kbps = _samples_per_frame(sample_rate) * 125
-        self._rate = sample_rate
+        per_kbps = _samples_per_frame(sample_rate) * 125
+        # By the bytes of a header that give a frame's length, and are enough to recognise it.
+        self._lengths = {
+            bytes(
+                [0xFF, _second_byte(version), index << 4 | rate_index << 2 | padding << 1 | private]
+            ): (per_kbps * kbps // sample_rate + padding)
+            for index, kbps in enumerate(_kbps(version))
+            if kbps
+            for padding in (0, 1)
+            for private in (0, 1)
+        }
         self._rest = b""
         self._size = 0
         self.total = 0  # frames begun
@@ -215,27 +291,37 @@ class FrameCounter:
 
     @property
     def missing(self) -> int:
-        """How many bytes of the last frame have not come."""
+        """How many bytes of the last frame are still to come."""
         return max(0, self.end - self._size)
 
     def count(self, data: bytes) -> None:
-        """Take the next bytes; RuntimeError at what is no frame, all before it counted."""
+        """Count in the next bytes; RuntimeError at what is no frame, once those before count."""
         data = self._rest + data
         at = self._size - len(self._rest)  # where `data` starts
         self._size = at + len(data)
-        while (here := self.end - at) + _HEADER_BYTES <= len(data):
-            third = data[here + 2]
-            index, padding = third >> 4, third >> 1 & 1
-            if (
-                data[here : here + 2] != self._start
-                or third >> 2 & 0b11 != self._rate_index
-                or not 0 < index < len(self._kbps)
-            ):
-                raise RuntimeError(f"there is no MP3 frame at byte {self.end} of the audio")
+        here = self.end - at
+        last_start = len(data) - _HEADER_BYTES
+        while here <= last_start:
+            length = self._lengths.get(data[here : here + 3])
+            if length is None:
+                raise RuntimeError(f"expected an MP3 frame at byte {self.end} of the audio")
             self.total += 1
             self.last = self.end
-            self.end += self._per_kbps * self._kbps[index] // self._rate + padding
+            self.end += length
+            here += length
         self._rest = data[here:]
+
+
+def _encoder_delay(sample_rate: int) -> int:
+    """Samples of silence that an MP3 starts with."""
+    return _cut_frames(sample_rate) * _samples_per_frame(sample_rate) - _DECODER_DELAY
+
+
+def _cut_frames(sample_rate: int) -> int:
+    """Frames that are cut at the start: as few as hold both delays, and leave less than 4096
+    samples to be cut at the end of a file without samples.
+    """
+    return 3 if _RATE_BITS[sample_rate][0] == _MPEG1 else 2
 
 
 def _samples_per_frame(sample_rate: int) -> int:
@@ -255,20 +341,3 @@ def _side_bytes(version: int, channels: int) -> int:
     if version == _MPEG1:
         return 17 if channels == 1 else 32
     return 9 if channels == 1 else 17
-
-
-def _crc16_of(byte: int) -> int:
-    for _ in range(8):
-        byte = byte >> 1 ^ (0xA001 if byte & 1 else 0)
-    return byte
-
-
-_CRC16: Final = tuple(map(_crc16_of, range(256)))
-
-
-def _crc16(data: bytes) -> int:
-    """CRC-16/ARC, as the tag asks."""
-    crc = 0
-    for byte in data:
-        crc = crc >> 8 ^ _CRC16[(crc ^ byte) & 0xFF]
-    return crc

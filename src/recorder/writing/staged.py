@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: MIT
 """A file under a name of its own until it is complete, and names that stay in their folder.
 
-A recording is written to `.STEM.part.SUFFIX` beside its final name, and plays from there, too. Who
-writes it holds it (`lock`), so that a staged file nobody holds is what a crash left:
-`recover` publishes it, and a new recording of the same name leaves it alone.
+A recording is written to `.STEM.part.SUFFIX` beside its final name, and plays from there, too. The
+process that writes it holds a lock on it, so that a staged file without a lock is what a crash
+left: `recover` publishes it, and a new recording of the same name leaves it alone.
 """
 
 import contextlib
 import errno
-import itertools
 import os
 import re
+import stat
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
@@ -21,9 +22,13 @@ import soundfile
 from recorder.errors import FileError
 from recorder.writing.disk import (
     MOVES_OPEN_FILES,
+    create,
+    free_number,
     give_name,
     is_named,
+    is_own,
     lock,
+    open_existing,
     release,
     sync_folder,
 )
@@ -37,7 +42,10 @@ if TYPE_CHECKING:
 Format = Literal["wav", "mp3"]
 
 _ENCODERS: Final[dict[str, type[WavEncoder | Mp3Encoder]]] = {"wav": WavEncoder, "mp3": Mp3Encoder}
-_LONGEST_PART = 80
+_LONGEST_PART: Final = 80
+# How many staged files of one name are asked, the last ones first, whether they are being written.
+# More is what crashes left, and a recording beside a live one gets a number at worst.
+_MOST_ASKED: Final = 16
 _STAGED: Final = re.compile(r"\.(.+)\.part(?:-[0-9]+)?(\.(?:wav|mp3))", re.IGNORECASE | re.DOTALL)
 
 # Files that are being written, for a fork to close: the lock is its parent's alone.
@@ -67,12 +75,12 @@ def generated_name(call_id: str, recording_id: str, extension: str) -> str:
 
 
 def staged_name(path: Path, format: Format, number: int = 0) -> Path:
-    """Where a file is written before it gets its name; `number` tells several apart.
+    """Where a file is written before it gets its name; `number` separates several of one name.
 
     It ends as the format does, since players go by that: `mine` is written to `.mine.part.wav`.
     """
-    known = path.suffix.lower() == f".{format}"
-    stem, suffix = (path.stem, path.suffix) if known else (path.name, f".{format}")
+    fits = path.suffix.lower() == f".{format}"
+    stem, suffix = (path.stem, path.suffix) if fits else (path.name, f".{format}")
     part = f"part-{number}" if number else "part"
     return path.with_name(f".{stem}.{part}{suffix}")
 
@@ -86,18 +94,21 @@ def final_name(staged: Path) -> Path | None:
 class StagedFile:
     """A recording's file while it is written, and `staged`, where it is: at last its final name.
 
-    Raises FileError when it cannot be made. What goes wrong later raises OSError and leaves the
-    staged file where it is, playable as far as it goes.
+    `mode` is its permissions, whatever the umask. Raises FileError when it cannot be made, or is
+    being recorded already. What goes wrong later raises OSError and leaves the staged file where
+    it is, playable as far as it goes.
     """
 
-    def __init__(self, path: Path, format: Format, sample_rate: int, channels: int) -> None:
+    def __init__(
+        self, path: Path, format: Format, sample_rate: int, channels: int, mode: int = 0o600
+    ) -> None:
         self.path = path
         self._size: int | None = None  # in bytes, once complete
         self._published: Path | None = None
         try:
-            if path.exists():
+            if os.path.lexists(path):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-            self._file, self.staged = _create(path, format)
+            self._file, self.staged = _create(path, format, mode)
             _open.add(self._file)
         except (OSError, ValueError) as error:
             raise FileError(f"cannot record to {path}: {error}") from error
@@ -144,50 +155,65 @@ class StagedFile:
         return self._published, self._size
 
     def close(self) -> int:
-        """Let go of a file that cannot be published; return its size in bytes, as far as known."""
+        """Close a file that cannot be published; return its size in bytes, 0 when it is gone."""
         with contextlib.suppress(Exception):
             if self._size is None:
                 self._encoder.close()
         with contextlib.suppress(OSError):
             release(self._file)
         try:
-            self._size = self.staged.stat().st_size
+            self._size = self.staged.lstat().st_size
         except OSError:
             self._size = 0
         return self._size
 
     def discard(self) -> None:
-        """Remove a file that nobody wants after all."""
+        """Remove a file that is not wanted after all."""
         release(self._file)
         self.staged.unlink(missing_ok=True)
 
 
-def _create(path: Path, format: Format) -> tuple[FileIO, Path]:
-    """A staged file for a path, held by this process; what a crash left stays where it is."""
-    for number in itertools.count():
-        staged = staged_name(path, format, number)
+def _create(path: Path, format: Format, mode: int) -> tuple[FileIO, Path]:
+    """A staged file for a path, locked by this process; what has its names stays where it is."""
+    name = partial(staged_name, path, format)
+    number = 0
+    while True:
+        number = free_number(name, number)
+        if number:
+            for other in (0, *range(max(1, number - _MOST_ASKED), number)):
+                _check_left_over(name(other))
+        staged = name(number)
+        number += 1
         try:
-            file = FileIO(os.fspath(staged), "x+")
+            file = create(staged, mode)
         except FileExistsError:
-            with contextlib.suppress(FileNotFoundError):
-                _check_left_over(staged)
+            _check_left_over(staged)
             continue
         try:
             lock(file)
         except BlockingIOError:
-            file.close()  # someone looks whether it is left over: leave it to them
+            file.close()  # another process checks whether it is left over: leave it to that one
             continue
         except OSError:
             return file, staged  # no locks on this file system: `recover` touches nothing there
         if is_named(file, staged):
             return file, staged
         file.close()  # `recover` was quicker and took it for left over
-    raise AssertionError  # numbers do not run out
 
 
 def _check_left_over(staged: Path) -> None:
-    """OSError when a staged file is being written."""
-    with FileIO(os.fspath(staged), "r+") as file:
+    """OSError when a staged file is being written.
+
+    What this process could not have made is passed over: a link, a folder, another user's file.
+    """
+    try:
+        status = staged.lstat()
+        if not stat.S_ISREG(status.st_mode) or not is_own(status):
+            return
+        file = open_existing(staged)
+    except OSError:  # gone meanwhile, or not to be opened
+        return
+    with file:
         try:
             lock(file)
         except BlockingIOError as error:
@@ -198,7 +224,7 @@ def _check_left_over(staged: Path) -> None:
 
 
 def _leave_to_parent() -> None:
-    """After a fork: close, but do not unlock, which would be for the parent too."""
+    """After a fork: close, but do not unlock: that would unlock the parent's files too."""
     for file in tuple(_open):
         file.close()
 
