@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Where and when a user's handlers are called, and who waits for them."""
+"""Where and when a user's handlers are called, and how to wait for them."""
 
 import asyncio
 import gc

@@ -29,7 +29,7 @@ class Member(Protocol):
     """What the process's end or a fork concerns: a call."""
 
     def at_exit(self) -> None:
-        """End, as nobody will do it: a kept call when the interpreter exits."""
+        """End and finish the files: a kept call, when the interpreter exits."""
 
     def leave_to_parent(self) -> None:
         """Belong to the parent: a kept call, in the child after a fork. Replaces its lock, too."""
@@ -51,7 +51,7 @@ _fork_hooks: Final[list[Callable[[], None]]] = []
 
 
 def register(call: Member) -> None:
-    """Make a call known to the fork hook, without keeping it alive."""
+    """Have a call informed after a fork, without keeping it alive."""
     _all.add(call)
 
 
