@@ -102,13 +102,18 @@ ROOMS = [
     {"call"},
     {"action", "capture", "presses", "beep", "timeline", "legs"},
     {"detection", "delivery", "recording", "output", "masking"},
-    {"writing", "mixing", "options", "events", "frames", "background", "resampling"},
+    {"writing", "mixing", "options", "frames", "background", "resampling"},
     {"writing.recovery"},
     {"writing.staged"},
     {"writing.wav", "writing.mp3"},
     {"writing.disk"},
     {"core"},
-    {"errors"},
+    {"runtime.lifecycle"},
+    {"runtime.handlers"},
+    {"runtime.threads"},
+    {"runtime.lanes"},
+    {"runtime.weakbag", "runtime"},
+    {"events", "errors"},
 ]
 
 
