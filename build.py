@@ -56,11 +56,11 @@ ffibuilder.cdef(
     size_t unlocked_dtmf_process(rec_dtmf *self, const int16_t *pcm, size_t n, rec_edge *edges);
     size_t rec_dtmf_finish(rec_dtmf *self, rec_edge *edges);
     int64_t rec_dtmf_settled_until(const rec_dtmf *self);
-    int64_t rec_dtmf_sounding(const rec_dtmf *self, int digit);
 
     int rec_tap_init(rec_tap *self, uint32_t rate, int leg, int64_t start, int32_t source,
                      const rec_voice_options *options);
     void rec_tap_move(rec_tap *self, int64_t start);
+    void rec_tap_set_patient(rec_tap *self, int patient);
     int64_t rec_tap_settled_until(const rec_tap *self);
 
     int rec_line_init(rec_line *self, uint32_t rate, int64_t skew);
@@ -85,7 +85,7 @@ ffibuilder.cdef(
     int64_t rec_line_filled(const rec_line *self, int leg);
     int64_t rec_line_alone(const rec_line *self, int leg);
     int64_t rec_line_digits_settled_until(const rec_line *self, int leg);
-    int64_t rec_line_sounding(const rec_line *self, int digit);
+    int64_t rec_line_sounding(const rec_line *self, int leg, int digit);
     size_t rec_line_finish_digits(const rec_line *self, int leg, rec_dtmf *copy, rec_edge *edges);
 
     void rec_ulaw_decode(const uint8_t *in, int16_t *out, size_t n);

@@ -19,7 +19,7 @@ import pytest
 from benchmarks import rivals
 from benchmarks.signals import RATE, frame_length, in_frames
 from tests import dtmf_conformance as suite
-from tests.dtmf_conformance import LINES, SPEEDS, Heard, Line, Receiver, Recorder
+from tests.dtmf_conformance import LINES, SPEEDS, Found, Line, Receiver, Recorder
 from tests.signals import Pcm
 
 _NAME_WIDTH: Final = 58
@@ -28,23 +28,23 @@ _VALUE_WIDTH: Final = 33
 
 
 class Spandsp:
-    """spandsp's receiver. A digit's place is the end of the frame that told it."""
+    """spandsp's receiver. A digit's place is the end of the frame that reported it."""
 
     name = "spandsp"
     rates = (RATE,)
     places = False
 
-    def hear(self, pcm: Pcm, rate: int) -> list[Heard]:
+    def decode(self, pcm: Pcm, rate: int) -> list[Found]:
         assert rate == RATE
         receiver = rivals.Spandsp()
         size = frame_length()
         padded = np.concatenate([pcm, np.zeros(-len(pcm) % size, np.int16)])
-        heard = []
+        found = []
         for index, frame in enumerate(in_frames(padded)):
             receiver.by_frame([frame])
-            told = (index + 1) * size
-            heard += [Heard(digit=digit, start=told, end=told) for digit in receiver.found()]
-        return heard
+            end = (index + 1) * size
+            found += [Found(digit=digit, start=end, end=end) for digit in receiver.found()]
+        return found
 
 
 def receivers() -> list[Receiver]:
@@ -89,16 +89,16 @@ def sounds() -> Iterator[tuple[str, tuple[Pcm, ...]]]:
 
 
 def talk_off_rows(chosen: list[Receiver], speeds: tuple[Fraction, ...]) -> Iterator[str]:
-    """The digits heard in speech and music, at each of the speeds together."""
+    """The digits found in speech and music, at each of the speeds together."""
     totals = [suite.TalkOff() for _ in chosen]
     for name, pieces in sounds():
         values = []
         for receiver, total in zip(chosen, totals, strict=True):
             here = suite.TalkOff()
             for speed in speeds:
-                heard = suite.talk_off(receiver, suite.played(pieces, speed))
-                here.digits += heard.digits
-                here.hours += heard.hours
+                result = suite.talk_off(receiver, suite.played(pieces, speed))
+                here.digits += result.digits
+                here.hours += result.hours
             total.digits += here.digits
             total.hours += here.hours
             values.append(f"{here} {here.digits[:12]}")

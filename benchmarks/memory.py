@@ -30,8 +30,8 @@ import numpy as np
 from benchmarks import signals
 from benchmarks.signals import FRAME_SECONDS, RATE, WIDE_RATE
 from recorder import Call, RecordOptions
-from recorder.background import WRITING
-from recorder.output import MOST_PENDING
+from recorder.runtime.lanes import WRITING
+from recorder.writing.writer import MOST_PENDING
 
 _PER_MINUTE: Final = round(60 / FRAME_SECONDS)  # frames
 _PER_BLOCK: Final = 25

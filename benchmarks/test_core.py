@@ -16,11 +16,11 @@ from benchmarks import rivals, signals
 from benchmarks.figures import OWN
 from recorder import Detector
 from recorder._core import ffi, lib
-from recorder.core import DigitDecoder, VoiceDetector, samples
+from recorder.detection.core import DigitDecoder, VoiceDetector, samples
 
 if TYPE_CHECKING:
     from benchmarks.figures import Measure
-    from recorder.core import Edge
+    from recorder.detection.core import Edge
 
 _SENSITIVITY: Final = 44.0  # the default of a recording
 

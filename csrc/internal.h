@@ -179,6 +179,7 @@ struct rec_tap {
   rec_tap *next;
   int64_t start;
   int32_t leg, source;
+  int patient;
   rec_voice voice;
 };
 
@@ -198,8 +199,16 @@ struct rec_line {
   rec_tap *taps;
   rec_report *reports;
   size_t waiting, reports_capacity, reports_needed;
+  int urgent;             /* whether any report that waits is to be taken at once */
   uint32_t rate, longest; /* longest: samples of one leg that one call takes */
 };
+
+/* 8000, 16000, 24000, 32000, 44100 or 48000 Hz: 1, anything else: 0. */
+int rec_rate_supported(uint32_t rate);
+
+/* The onset of a confirmed tone of this digit whose end has not been reported; -1: there is
+ * none. The end is reported about 50 ms after it, in noise up to 100 ms. */
+int64_t rec_dtmf_sounding(const rec_dtmf *self, int digit);
 
 /* How many edges a detector can report of one process call with n samples. */
 size_t rec_voice_edges_bound(const rec_voice *self, size_t n);

@@ -29,6 +29,7 @@ int rec_tap_init(rec_tap *self, uint32_t rate, int leg, int64_t start, int32_t s
   self->start = start;
   self->leg = leg;
   self->source = source;
+  self->patient = 0;
   return 0;
 }
 
@@ -40,6 +41,8 @@ void rec_tap_move(rec_tap *self, int64_t start) {
   if (!has_begun(self))
     self->start = start;
 }
+
+void rec_tap_set_patient(rec_tap *self, int patient) { self->patient = patient; }
 
 int64_t rec_tap_settled_until(const rec_tap *self) {
   return self->start + rec_voice_settled_until(&self->voice);
@@ -138,13 +141,14 @@ void rec_line_decode(rec_line *self, int leg, rec_dtmf *decoder) {
 /* ---- processing -------------------------------------------------------------- */
 
 static void report(rec_line *self, const rec_edge *edges, size_t count, int64_t start,
-                   int32_t source) {
+                   int32_t source, int patient) {
   rec_report *out = self->reports + self->waiting;
   for (size_t i = 0; i < count; i++) {
     out[i].edge = edges[i];
     out[i].edge.position += start;
     out[i].edge.settled += start;
     out[i].source = source;
+    self->urgent |= !patient || edges[i].kind == REC_VOICE_REVISED;
   }
   self->waiting += count;
 }
@@ -157,7 +161,7 @@ static void detect(rec_line *self, int which, const int16_t *pcm, size_t n) {
   if (leg->decoder) {
     const size_t count = rec_dtmf_process(leg->decoder, pcm, n, edges);
     if (count)
-      report(self, edges, count, leg->decoder_start, which);
+      report(self, edges, count, leg->decoder_start, which, 0);
   }
   for (rec_tap *tap = self->taps; tap; tap = tap->next) {
     if (tap->leg != which || tap->start >= position + (int64_t)n)
@@ -169,7 +173,7 @@ static void detect(rec_line *self, int which, const int16_t *pcm, size_t n) {
     }
     const size_t count = rec_voice_process(&tap->voice, pcm + before, n - before, edges, NULL);
     if (count)
-      report(self, edges, count, tap->start, tap->source);
+      report(self, edges, count, tap->start, tap->source, tap->patient);
   }
 }
 
@@ -209,8 +213,7 @@ int rec_line_process(rec_line *self, const char *speak, size_t n_speak, const ch
     return -2;
   process_leg(self, REC_SPEAK, speak, n_speak);
   process_leg(self, REC_LISTEN, listen, n_listen);
-  return self->waiting > 0 ||
-         larger(legs[REC_SPEAK].position, legs[REC_LISTEN].position) >= self->due;
+  return self->urgent || larger(legs[REC_SPEAK].position, legs[REC_LISTEN].position) >= self->due;
 }
 
 static int feed_both(rec_line *self, const char *speak, const char *listen, size_t n, int64_t at) {
@@ -229,7 +232,9 @@ static int feed_one(rec_line *self, int which, const char *pcm, size_t n, int64_
   if (leg->mode != REC_LEG_CONTINUES || (at != -1 && at != leg->position))
     return -1;
   const int64_t end = leg->position + (int64_t)n;
-  const int64_t behind = end - larger(self->skew, (int64_t)n) - other->position;
+  /* The frame itself does not count as lead, unless it has a position. */
+  const int64_t lead = at == -1 ? larger(self->skew, (int64_t)n) : self->skew;
+  const int64_t behind = end - lead - other->position;
   if (behind > 0 && (other->mode != REC_LEG_QUIET || behind > (int64_t)self->longest))
     return -1;
   const size_t fill = behind > 0 ? (size_t)behind : 0;
@@ -262,6 +267,8 @@ void rec_line_drop(rec_line *self, size_t n) {
   if (n > self->waiting)
     n = self->waiting;
   self->waiting -= n;
+  if (self->waiting == 0)
+    self->urgent = 0;
   if (n > 0 && self->waiting > 0)
     memmove(self->reports, self->reports + n, self->waiting * sizeof *self->reports);
 }
@@ -295,10 +302,10 @@ int64_t rec_line_digits_settled_until(const rec_line *self, int leg) {
   return one->decoder ? one->decoder_start + rec_dtmf_settled_until(one->decoder) : one->position;
 }
 
-int64_t rec_line_sounding(const rec_line *self, int digit) {
-  const rec_leg *leg = &self->legs[REC_SPEAK];
-  const int64_t onset = leg->decoder ? rec_dtmf_sounding(leg->decoder, digit) : -1;
-  return onset < 0 ? -1 : leg->decoder_start + onset;
+int64_t rec_line_sounding(const rec_line *self, int leg, int digit) {
+  const rec_leg *one = &self->legs[leg];
+  const int64_t onset = one->decoder ? rec_dtmf_sounding(one->decoder, digit) : -1;
+  return onset < 0 ? -1 : one->decoder_start + onset;
 }
 
 size_t rec_line_finish_digits(const rec_line *self, int leg, rec_dtmf *copy, rec_edge *edges) {

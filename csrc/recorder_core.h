@@ -2,7 +2,7 @@
 /*
  * The C core of recorder: digits and voice on the two legs of a telephone call.
  *
- * Samples are mono, 16-bit, at one of the rates of rec_rate_supported(). Every
+ * Samples are mono, 16-bit, at 8000, 16000, 24000, 32000, 44100 or 48000 Hz. Every
  * object is a struct that the caller owns, declared here and laid out in internal.h:
  * init, then process as often as wanted, with any number of samples at a time.
  * Nothing here allocates, keeps a global or does input and output. The reports depend
@@ -40,9 +40,6 @@ typedef struct {
  * report; with n == 0, of a finish function. */
 size_t rec_edges_bound(uint32_t rate, size_t n);
 
-/* 8000, 16000, 24000, 32000, 44100 or 48000 Hz: 1, anything else: 0. */
-int rec_rate_supported(uint32_t rate);
-
 /* The frame in which level is measured: 20 ms, in samples. */
 uint32_t rec_level_frame(uint32_t rate);
 
@@ -59,7 +56,7 @@ typedef struct {
   int quiet_blocks;   /* low blocks of 100 ms that make a noisy line quiet; >= 1 */
 } rec_voice_options;
 
-/* Returns 0, or -1 for a rate or sensitivity that is not allowed. */
+/* Returns 0, or -1 for a rate or sensitivity out of range. */
 int rec_voice_init(rec_voice *self, uint32_t rate, const rec_voice_options *options);
 
 /* Writes what was decided to `edges` (room: rec_edges_bound) and returns how many.
@@ -98,10 +95,6 @@ size_t rec_dtmf_finish(rec_dtmf *self, rec_edge *edges);
 /* No start of a digit before this position will be reported any more. */
 int64_t rec_dtmf_settled_until(const rec_dtmf *self);
 
-/* The onset of a confirmed tone of this digit whose end has not been reported; -1: there is
- * none. The end is reported about 50 ms after it, in noise up to 100 ms. */
-int64_t rec_dtmf_sounding(const rec_dtmf *self, int digit);
-
 /* ---- both legs of a call -------------------------------------------------- */
 
 enum { REC_SPEAK = 0, REC_LISTEN = 1, REC_LEGS = 2 };
@@ -122,12 +115,16 @@ typedef struct {
 } rec_report;
 
 /* Detects from the leg's sample `start` on, or from where the leg is when that has passed.
- * Returns 0, or -1 for a rate, sensitivity or leg that is not allowed. */
+ * Returns 0, or -1 for a rate, sensitivity or leg out of range. */
 int rec_tap_init(rec_tap *self, uint32_t rate, int leg, int64_t start, int32_t source,
                  const rec_voice_options *options);
 
 /* Begin at another sample. A tap that has begun stays as it is. */
 void rec_tap_move(rec_tap *self, int64_t start);
+
+/* Whether a start or an end of voice may wait until something else is due; a revision never
+ * waits. At first they may not. */
+void rec_tap_set_patient(rec_tap *self, int patient);
 
 /* As rec_voice_settled_until. */
 int64_t rec_tap_settled_until(const rec_tap *self);
@@ -157,7 +154,7 @@ void rec_line_detach(rec_line *self, rec_tap *tap);
 void rec_line_decode(rec_line *self, int leg, rec_dtmf *decoder);
 
 /* Takes the next samples of each leg, at most rate / 10: native 16-bit PCM at any alignment;
- * NULL is silence. Returns 1 when something is due: a report is waiting, or the leg that is
+ * NULL is silence. Returns 1 when something is due: a report that may not wait, or the leg that is
  * further on has reached the `due` position; 0 when nothing is; and having taken nothing, -1
  * for too many samples, -2 when a ring or the reports lack room. Each source's reports are in
  * the order they take effect, however the samples were cut. */
@@ -171,8 +168,9 @@ int rec_line_process(rec_line *self, const char *speak, size_t n_speak, const ch
  *   both fed: of one length, both legs CONTINUES and at one position, which `at` does not
  *             contradict. Sets both `alone` to 0.
  *   one fed:  it CONTINUES, and `at` does not contradict its position. The other leg is no
- *             more than max(skew, n) behind the frame's end, or is QUIET and filled up to
- *             that in this call. Adds n to its `alone`, sets the other's to 0. */
+ *             more than max(skew, n) behind the frame's end (the skew alone, with `at`), or is
+ *             QUIET and filled up to that in this call. Adds n to its `alone`, sets the other's to
+ * 0. */
 int rec_line_feed(rec_line *self, const char *speak, size_t speak_bytes, const char *listen,
                   size_t listen_bytes, int64_t at);
 
@@ -198,8 +196,9 @@ int64_t rec_line_alone(const rec_line *self, int leg);    /* samples fed since t
 /* As rec_dtmf_settled_until; on a leg without a decoder, its position. */
 int64_t rec_line_digits_settled_until(const rec_line *self, int leg);
 
-/* As rec_dtmf_sounding, on the speak leg. */
-int64_t rec_line_sounding(const rec_line *self, int digit);
+/* The onset of a confirmed tone of this digit on a leg whose end has not been reported; -1:
+ * there is none. The end is reported about 50 ms after it, in noise up to 100 ms. */
+int64_t rec_line_sounding(const rec_line *self, int leg, int digit);
 
 /* The edges that the end of audio here would add (room: rec_edges_bound(rate, 0)): finishes a
  * copy of the leg's decoder, in memory of the caller. The line itself is unchanged. */

@@ -6,32 +6,36 @@ from typing import Any
 import pytest
 
 from recorder import Call, RecordEvent
-from recorder.background import DELIVERY, WRITING
+from recorder.runtime.lanes import WRITING
+from recorder.runtime.threads import ERRANDS, HANDLERS
+
+# In the order in which work passes from one to the next.
+POOLS = (WRITING, ERRANDS, HANDLERS)
 
 
 def settle() -> None:
     """Let the background threads do all that they have to do."""
-    for _ in range(2):  # a file that fails is told to its call, which then completes it
-        assert WRITING.drain(30)
-        assert DELIVERY.drain(30)
+    for _ in range(2):  # a file that fails is reported to its call, which then completes it
+        for pool in (WRITING, ERRANDS, HANDLERS):
+            assert pool.drain(30)
 
 
-class Heard:
+class Events:
     """A call whose events are kept."""
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self._events: list[RecordEvent] = []
-        call.on("calling.call.record", self._events.append)
+        self._received: list[RecordEvent] = []
+        call.on("calling.call.record", self._received.append)
 
     @property
-    def events(self) -> list[RecordEvent]:
+    def received(self) -> list[RecordEvent]:
         settle()
-        return self._events
+        return self._received
 
     @property
     def states(self) -> list[str]:
-        return [event.state for event in self.events]
+        return [event.state for event in self.received]
 
 
 @pytest.fixture
@@ -54,5 +58,5 @@ def call(make_call: Callable[..., Call]) -> Call:
 
 
 @pytest.fixture
-def heard(call: Call) -> Heard:
-    return Heard(call)
+def events(call: Call) -> Events:
+    return Events(call)

@@ -4,8 +4,8 @@
     python -m tests.crash --kills 10
 
 The process that is killed runs this module too: it records twenty calls at once, WAV and MP3 at
-every rate, stereo and at the lower rates mono, in real time, and tells on standard output how far
-it has fed them. What it feeds is known by the recording's name.
+every rate, stereo and at the lower rates mono, in real time, and prints how far it has fed them.
+The recording's name says what it feeds.
 """
 
 import argparse
@@ -89,7 +89,7 @@ def child(directory: Path) -> None:
             calls.append((call, signal_of(index)))
     for step in range(round(SECONDS / STEP)):
         began = time.monotonic()
-        # Told before: it has been fed no more than this.
+        # Printed before: it has been fed no more than this.
         print(f"{(step + 1) * STEP:.2f}", flush=True)
         for call, audio in calls:
             n = signals.seconds(STEP, call.sample_rate)
@@ -110,7 +110,7 @@ def kill_once(directory: Path, seed: int) -> list[File]:
     root = Path(__file__).parent.parent
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
         assert process.stdout is not None
-        for line in process.stdout:  # what it told before it died, too
+        for line in process.stdout:  # also what it printed before it died
             with contextlib.suppress(ValueError):  # a line that was cut
                 fed = float(line)
             if fed >= moment:

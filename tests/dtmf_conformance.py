@@ -21,7 +21,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from recorder import Detector, detect
-from recorder.core import Edge, Encoding
+from recorder.detection.core import Edge, Law
 from tests import signals
 from tests.signals import HIGH_HZ, KEYPAD, LOW_HZ, RATES, Pcm, to_int16
 
@@ -39,7 +39,7 @@ _MANY: Final = 1008  # 63 times all digits
 _SOME: Final = 320
 
 # Of the pause before it. Speech there can make a digit seem to begin earlier than it did; a rival
-# tells it up to 70 ms after its onset, which must not fall to the next one.
+# reports it up to 70 ms after its onset, which must not fall to the next one.
 _EARLY_SHARE: Final = 0.25
 
 
@@ -47,8 +47,8 @@ _EARLY_SHARE: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heard:
-    """A digit and its place in samples, `end` exclusive; of a rival, when it was told."""
+class Found:
+    """A digit and its place in samples, `end` exclusive; of a rival, when it was reported."""
 
     digit: str
     start: int
@@ -56,7 +56,7 @@ class Heard:
 
 
 class Receiver(Protocol):
-    """Hears a whole leg. `places`: it tells where a digit's tone was."""
+    """Decodes a whole leg. `places`: it says where a digit's tone was."""
 
     @property
     def name(self) -> str: ...
@@ -67,7 +67,7 @@ class Receiver(Protocol):
     @property
     def places(self) -> bool: ...
 
-    def hear(self, pcm: Pcm, rate: int) -> list[Heard]: ...
+    def decode(self, pcm: Pcm, rate: int) -> list[Found]: ...
 
 
 class Recorder:
@@ -77,29 +77,29 @@ class Recorder:
     rates = RATES
     places = True
 
-    def hear(self, pcm: Pcm, rate: int) -> list[Heard]:
+    def decode(self, pcm: Pcm, rate: int) -> list[Found]:
         return [
-            Heard(digit=digit.digit, start=digit.start, end=digit.end)
+            Found(digit=digit.digit, start=digit.start, end=digit.end)
             for digit in detect(pcm, rate).digits
         ]
 
 
-def hear_live(pcm: Pcm, rate: int, size: int) -> list[Heard]:
-    """What ours hears in frames of so many samples."""
+def decode_live(pcm: Pcm, rate: int, size: int) -> list[Found]:
+    """What ours finds in frames of so many samples."""
     detector = Detector(rate)
     edges: list[Edge] = []
     for at in range(0, len(pcm), size):
         edges += detector.process(pcm[at : at + size])
     edges += detector.finish()
     open_at: dict[str, int] = {}
-    heard = []
+    found = []
     for edge in edges:
         if edge.kind == "digit_start":
             open_at[edge.digit] = edge.position
         elif edge.kind == "digit_end":
             start = open_at.pop(edge.digit)
-            heard.append(Heard(digit=edge.digit, start=start, end=edge.position))
-    return sorted(heard, key=lambda digit: digit.start)
+            found.append(Found(digit=edge.digit, start=start, end=edge.position))
+    return sorted(found, key=lambda digit: digit.start)
 
 
 # -- presses --------------------------------------------------------------------------------------
@@ -174,21 +174,21 @@ def send(press: Press, count: int, rate: int, rng: np.random.Generator) -> tuple
     return audio, sent
 
 
-def sort_in(heard: list[Heard], sent: list[Sent]) -> list[list[Heard]]:
-    """What was heard from each press to the next."""
+def sort_in(found: list[Found], sent: list[Sent]) -> list[list[Found]]:
+    """What was found from each press to the next."""
     bounds = [0.0]
     bounds += [
         one.start - _EARLY_SHARE * (one.start - before.end) for before, one in pairwise(sent)
     ]
-    slots: list[list[Heard]] = [[] for _ in sent]
-    for one in heard:
+    slots: list[list[Found]] = [[] for _ in sent]
+    for one in found:
         slots[bisect_right(bounds, one.start) - 1].append(one)
     return slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """`found`: the percentage heard once and as nothing else. `accepted`: heard as something."""
+    """`found`: the percentage found once and as nothing else. `accepted`: found as something."""
 
     found: float
     accepted: float
@@ -207,7 +207,7 @@ def score(
     audio, sent = send(press, count, rate, rng)
     if change is not None:
         audio = change(audio, sent, rng)
-    slots = sort_in(receiver.hear(to_int16(audio), rate), sent)
+    slots = sort_in(receiver.decode(to_int16(audio), rate), sent)
     found = [
         [each.digit for each in slot] == [one.digit] for slot, one in zip(slots, sent, strict=True)
     ]
@@ -275,7 +275,7 @@ def code_g711(
     sent: list[Sent],
     rng: np.random.Generator,
     *,
-    encoding: Encoding,
+    encoding: Law,
 ) -> Audio:
     return signals.through_g711(to_int16(audio), encoding).astype(np.float64)
 
@@ -331,7 +331,7 @@ def at_speed(pcm: Pcm, speed: Fraction) -> Pcm:
 
 @dataclass(slots=True)
 class TalkOff:
-    """Digits heard where there are none, and in how much sound."""
+    """Digits found where there are none, and in how much sound."""
 
     digits: str = ""
     hours: float = 0.0
@@ -345,7 +345,7 @@ def talk_off(receiver: Receiver, pieces: Iterator[Pcm]) -> TalkOff:
     result = TalkOff()
     for piece in pieces:
         padded = np.concatenate([piece, signals.silence(0.1)])
-        result.digits += "".join(heard.digit for heard in receiver.hear(padded, 8000))
+        result.digits += "".join(found.digit for found in receiver.decode(padded, 8000))
         result.hours += len(piece) / 8000 / 3600
     return result
 
@@ -373,7 +373,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One line: `goal` tells what `measure` asks."""
+    """One line: `goal` says what `measure` asks."""
 
     name: str
     goal: str
@@ -387,7 +387,7 @@ class Line:
         if self.rate not in receiver.rates:
             return f"no {self.rate} Hz"
         if self.needs_places and not receiver.places:
-            return "tells no places"
+            return "reports no places"
         if self.needs_prompts and not languages():
             return "no prompts: Debian's asterisk-core-sounds-en-gsm"
         return None
@@ -494,7 +494,7 @@ def _places(receiver: Receiver, rate: int) -> Result:
     for seed, ms in enumerate((40, 50, 73, 100, 150)):
         rng = np.random.default_rng(seed)
         audio, sent = send(Press(seconds=ms / 1000), _SOME, rate, rng)
-        slots = sort_in(receiver.hear(to_int16(audio), rate), sent)
+        slots = sort_in(receiver.decode(to_int16(audio), rate), sent)
         errors += [
             (slot[0].start - one.start, slot[0].end - one.end)
             for slot, one in zip(slots, sent, strict=True)
@@ -509,14 +509,14 @@ def _places(receiver: Receiver, rate: int) -> Result:
 
 
 def _frame_sizes(receiver: Receiver) -> Result:
-    """Of ours: no rival tells places, and without them there is nothing to compare."""
+    """Of ours: no rival reports places, and without them there is nothing to compare."""
     rng = np.random.default_rng(16)
     press = replace(at_level(-16), pause=0.1)
     audio, sent = send(press, 64, 8000, rng)
     pcm = to_int16(_noise(12, press)(audio, sent, rng))
-    expected = receiver.hear(pcm, 8000)
+    expected = receiver.decode(pcm, 8000)
     sizes = (1, 37, 80, 160, 240, 333, 4096)
-    same = [hear_live(pcm, 8000, size) == expected for size in sizes]
+    same = [decode_live(pcm, 8000, size) == expected for size in sizes]
     return Result(shown=f"{sum(same)} of {len(same)} sizes", met=all(same) and len(expected) > 0)
 
 
@@ -529,7 +529,7 @@ def _off_by(factors: tuple[float, ...], tones: tuple[str, ...]) -> list[Press]:
     ]
 
 
-_LAWS: Final[tuple[tuple[str, Encoding], ...]] = (("A-law", "pcma"), ("mu-law", "pcmu"))
+_LAWS: Final[tuple[tuple[str, Law], ...]] = (("A-law", "pcma"), ("mu-law", "pcmu"))
 _LONG: Final = Press(seconds=0.1)
 _IN_NOISE: Final = replace(at_level(-16), pause=0.05, group=16)
 _ON_DIAL_TONE: Final = at_level(-22)

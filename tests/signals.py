@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from recorder.core import g711_decode, g711_encode
+from recorder.detection.core import g711_decode, g711_encode
 
 Pcm = NDArray[np.int16]
 

@@ -4,16 +4,16 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
 
-from recorder import Call, RecordEvent
+from recorder import Call, RecordAction, RecordEvent
 from tests import signals
-from tests.conftest import Heard, settle
-from tests.test_call import NO_LIMITS, audio_of, feed_frames, path_of
+from tests.conftest import Events, settle
+from tests.recordings import NO_LIMITS, SPEAK, audio_of, feed_frames, path_of
 
 
 def test_the_seed_of_the_project(call: Call) -> None:
@@ -42,9 +42,9 @@ def test_the_seed_of_the_project(call: Call) -> None:
     assert abs(len(audio_of(event)) - (start - 2000)) <= 8
 
 
-def test_commands_may_be_awaited(heard: Heard) -> None:
+def test_commands_may_be_awaited(events: Events) -> None:
     async def main() -> None:
-        action = await heard.call.record(NO_LIMITS)
+        action = await events.call.record(NO_LIMITS)
         assert (await action.pause("silence"))["code"] == "200"
         assert (await action.resume())["code"] == "200"
         assert (await action.stop())["code"] == "200"
@@ -53,7 +53,7 @@ def test_commands_may_be_awaited(heard: Heard) -> None:
         assert action.is_done
 
     asyncio.run(main())
-    assert heard.states == ["recording", "paused", "recording", "finished"]
+    assert events.states == ["recording", "paused", "recording", "finished"]
 
 
 def test_a_timeout_of_wait_harms_nothing(call: Call) -> None:
@@ -119,19 +119,27 @@ def test_handlers_are_called_in_the_loop_that_registered_them(call: Call, fed_by
 
 
 def test_a_closed_loop_harms_nothing(call: Call, caplog: pytest.LogCaptureFixture) -> None:
-    async def start() -> Any:
-        action = await call.record(NO_LIMITS, on_completed=print)
+    """The handler is called in a background thread instead, with one warning."""
+    called: list[tuple[RecordEvent, int]] = []
+
+    async def start() -> RecordAction:
+        action = await call.record(
+            NO_LIMITS, on_completed=lambda event: called.append((event, threading.get_ident()))
+        )
         with pytest.raises(TimeoutError):
             await action.wait(timeout=0)
         return action
 
     action = asyncio.run(start())
-    with caplog.at_level(logging.ERROR):
+    with caplog.at_level(logging.WARNING, "recorder"):
         action.stop()
+        event = action.join(10)
         settle()
-    assert action.is_done
-    assert "loop" in caplog.text
-    assert len(caplog.records) == 1
+    assert [one for one, _ in called] == [event]
+    assert called[0][1] != threading.get_ident()
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "loop" in record.getMessage()
 
 
 def test_what_a_coroutine_handler_raises_is_logged(
@@ -161,10 +169,81 @@ def test_waiting_for_what_is_done_needs_no_time(call: Call) -> None:
         for _ in range(20):
             with pytest.raises(TimeoutError):
                 await one.wait(timeout=0)
-        assert not one._waiters
+        assert not one._is_done._waiters
+        assert not one._delivered._waiters
         answers = await asyncio.gather(one.stop(), two.stop())
         assert [answer["code"] for answer in answers] == ["200", "200"]
         settle()
         assert await one.wait(timeout=0) is one.result
+
+    asyncio.run(main())
+
+
+def test_record_may_be_made_a_task(call: Call) -> None:
+    async def main() -> None:
+        one, two = await asyncio.gather(
+            asyncio.create_task(call.record(NO_LIMITS)), call.record(NO_LIMITS)
+        )
+        assert (one.state, two.state) == ("recording", "recording")
+        assert await one is one  # again
+        pending = asyncio.create_task(one.stop())
+        assert (await pending)["code"] == "200"
+        two.stop()
+
+    asyncio.run(main())
+
+
+def test_leaving_the_block_hangs_up_and_waits(make_call: Callable[..., Call]) -> None:
+    """For the files, and until all handlers of both kinds were called."""
+    called: list[str] = []
+
+    async def completed(event: RecordEvent) -> None:
+        called.append(f"in the loop {event.reason}")
+
+    async def main() -> RecordAction:
+        async with make_call() as call:
+            action = await call.record(NO_LIMITS, on_completed=completed)
+            feed_frames(call, SPEAK)
+        assert called == ["in the loop hangup"]
+        assert action.result is not None
+        return action
+
+    action = asyncio.run(main())
+    assert np.array_equal(audio_of(action.join(0)), SPEAK)
+
+
+def test_hangup_may_be_awaited(events: Events) -> None:
+    async def main() -> RecordEvent:
+        action = await events.call.record(NO_LIMITS)
+        answer = await events.call.hangup(reason="busy")
+        assert answer["code"] == "200"
+        return await action.wait(10)
+
+    assert asyncio.run(main()).reason == "hangup"
+    assert events.states == ["recording", "finished"]
+
+
+@pytest.mark.parametrize("registered", ["loop", "thread"])
+@pytest.mark.parametrize("waits", ["loop", "thread"])
+def test_wait_returns_after_the_handlers(call: Call, registered: str, waits: str) -> None:
+    """Of the same loop, another thread, or both."""
+    called: list[int] = []
+
+    def handler(event: RecordEvent) -> None:
+        time.sleep(0.001)
+        called.append(1)
+
+    async def main() -> None:
+        for number in range(30):
+            if registered == "loop":
+                action = await call.record(NO_LIMITS, on_completed=handler)
+            else:
+                action = await asyncio.to_thread(call.record, NO_LIMITS, on_completed=handler)
+            action.stop()
+            if waits == "loop":
+                await action.wait(10)
+            else:
+                await asyncio.to_thread(action.join, 10)
+            assert len(called) == number + 1
 
     asyncio.run(main())

@@ -12,10 +12,10 @@ from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from recorder import Call, RecordEvent
+from recorder import AudioOptions, Call, RecordEvent
 from tests import signals
 from tests.conftest import settle
-from tests.test_call import NO_LIMITS, path_of
+from tests.recordings import NO_LIMITS, path_of
 
 Command = tuple[int, str, tuple[Any, ...]]
 COMMANDS: list[Command] = [
@@ -45,7 +45,7 @@ def audio(rate: int) -> tuple[signals.Pcm, signals.Pcm]:
 
 
 def run(
-    options: dict[str, Any],
+    options: AudioOptions,
     sizes: Sequence[int],
     commands: Sequence[Command] = (),
     rate: int = 8000,
@@ -78,14 +78,14 @@ def run(
 def normalised(event: RecordEvent) -> dict[str, Any]:
     """All of an event but what differs from run to run: ids, the folder and the wall clock."""
     params = {**event.params, "record": dict(event.params["record"])}
-    for key in ("recording_id", "start_time", "end_time"):
+    for key in ("recording_id", "start_time", "end_time", "timestamp"):
         params.pop(key)
     for place in (params, params["record"]):
         place["url"] = Path(place["url"]).suffix
     return params
 
 
-OPTIONS: list[dict[str, Any]] = [
+OPTIONS: list[AudioOptions] = [
     {},
     {"terminators": "", "end_silence_timeout": 1.01},
     {"direction": "both", "stereo": True, "terminators": "5"},
@@ -101,7 +101,7 @@ OPTIONS: list[dict[str, Any]] = [
 @settings(max_examples=12, deadline=None)
 @given(sizes=st.lists(st.integers(1, 2500), min_size=1, max_size=30))
 def test_any_cut_makes_the_same_file_and_events(
-    options: dict[str, Any], commands: list[Command], sizes: list[int]
+    options: AudioOptions, commands: list[Command], sizes: list[int]
 ) -> None:
     expected = run(options, [160], commands)
     assert run(options, sizes, commands) == expected
@@ -110,7 +110,7 @@ def test_any_cut_makes_the_same_file_and_events(
 
 @pytest.mark.parametrize("rate", signals.RATES)
 def test_at_every_rate(rate: int) -> None:
-    options = {"direction": "both", "stereo": True}
+    options: AudioOptions = {"direction": "both", "stereo": True}
     expected = run(options, [rate // 50], rate=rate)
     assert expected[1][-1]["record"]["digit"] == "#"
     assert run(options, [1013, 7, 333], rate=rate) == expected
@@ -126,11 +126,11 @@ def test_sample_by_sample() -> None:
 @given(sizes=st.lists(st.integers(1, 2500), min_size=1, max_size=30))
 def test_mp3_too(sizes: list[int]) -> None:
     """LAME works in frames of its own, so that its output is the same as well."""
-    options = {"format": "mp3", "direction": "both", "stereo": True}
+    options: AudioOptions = {"format": "mp3", "direction": "both", "stereo": True}
     assert run(options, sizes) == run(options, [160])
 
 
-def test_what_a_revision_makes_unknown_again_does_not_depend_on_the_cut() -> None:
+def test_what_a_revision_unsettles_does_not_depend_on_the_cut() -> None:
     """A line becomes quiet with one frame just above the gate, two seconds before the timeout."""
     rng = np.random.default_rng(4)
 

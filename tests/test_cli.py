@@ -90,6 +90,24 @@ def test_two_files_are_two_legs_and_one_stereo_file_as_well(tmp_path: Path, ster
     assert np.array_equal(read(tmp_path / "o.wav"), np.stack([speak, filled], axis=1))
 
 
+@pytest.mark.parametrize("kind", ["two files", "a stereo file"])
+def test_nothing_given_is_left_out(tmp_path: Path, kind: str) -> None:
+    """Without --direction both legs are recorded, in mono as their sum."""
+    speak, listen = signals.noise(1, -30, seed=1), signals.noise(1, -40, seed=2)
+    if kind == "two files":
+        inputs = [write(tmp_path / "a.wav", speak), write(tmp_path / "b.wav", listen)]
+    else:
+        inputs = [write(tmp_path / "both.wav", np.stack([speak, listen], axis=1))]
+    both = recorder("record", *inputs, *OFF, "-o", "sum.wav", folder=tmp_path)
+    assert both.event["params"]["record"]["audio"]["direction"] == "both"
+    assert np.array_equal(read(tmp_path / "sum.wav"), speak + listen)
+    one = recorder(
+        "record", *inputs, *OFF, "--direction", "listen", "-o", "one.wav", folder=tmp_path
+    )
+    assert one.event["params"]["record"]["audio"]["direction"] == "listen"
+    assert np.array_equal(read(tmp_path / "one.wav"), listen)
+
+
 @pytest.mark.parametrize("encoding", ["pcm16", "pcmu", "pcma"])
 @pytest.mark.parametrize("way", ["stdin", "file"])
 def test_raw_pcm(tmp_path: Path, encoding: Any, way: str) -> None:
@@ -155,16 +173,28 @@ def test_the_format_follows_the_output(tmp_path: Path) -> None:
     [
         (["record"], 2, "Missing argument"),
         (["record", "nothing.wav"], 2, "there is no file nothing.wav"),
-        (["record", "a.wav", "a.wav", "a.wav"], 2, "3 inputs"),
+        (
+            ["record", "a.wav", "a.wav", "a.wav"],
+            2,
+            "expected one input, or two, speak and listen",
+        ),
         (["record", "a.wav", "--direction", "in"], 2, "speak, listen, both"),
         (["record", "a.wav", "--format", "ogg"], 2, "wav, mp3"),
         (["record", "a.wav", "--format", "wav", "-o", "x.mp3"], 2, "does not fit"),
-        (["record", "a.wav", "-o", "x.ogg"], 2, "allowed are .wav and .mp3"),
-        (["record", "a.wav", "--rate", "8000"], 2, "no raw PCM"),
+        (["record", "a.wav", "-o", "x.ogg"], 2, "expected a name in .wav or .mp3, got x.ogg"),
+        (["record", "a.wav", "--rate", "8000"], 2, "a.wav has a header"),
         (["record", "."], 2, "is a folder"),
         (["record", "-"], 1, "cannot read -"),
-        (["record", "a.wav", "--terminators", "x"], 2, "terminators is 'x'"),
-        (["record", "a.wav", "--initial-timeout", "-1"], 2, "initial_timeout is -1"),
+        (
+            ["record", "a.wav", "--terminators", "x"],
+            2,
+            "terminators: expected digits out of 0-9 A-D * #, got 'x'",
+        ),
+        (
+            ["record", "a.wav", "--initial-timeout", "-1"],
+            2,
+            "initial_timeout: expected a number from 0 to",
+        ),
         (["record", "a.wav", "--max-length", "soon"], 2, "not a valid float"),
         (["record", "a.wav", "--input-sensitivity", "101"], 2, "0 to 100"),
         (["record", "a.wav", "--control-id", ""], 2, "control_id"),
@@ -172,10 +202,10 @@ def test_the_format_follows_the_output(tmp_path: Path) -> None:
         (["record", "a.wav", "-o", "x.wav", "--directory", "d"], 2, "exclude each other"),
         (["record", "a.wav", "b16.wav"], 2, "both legs have one rate"),
         (["record", "a.wav", "stereo.wav"], 2, "not mono"),
-        (["record", "three.wav"], 2, "3 channels"),
-        (["record", "odd.wav"], 2, "odd.wav has 11025 Hz"),
+        (["record", "three.wav"], 2, "three.wav: expected one channel or two, got 3"),
+        (["record", "odd.wav"], 2, "48000 Hz, got 11025"),
         (["record", "-", "-"], 2, "only once"),
-        (["record", "even.raw", "--rate", "7"], 2, "sample_rate is 7"),
+        (["record", "even.raw", "--rate", "7"], 2, "sample_rate: expected one of 8000"),
         (["record", "a.wav", "-o", "a.wav"], 1, "File exists"),
         (["record", "a.wav", "-o", "no/where.wav"], 1, "No such file"),
         (["record", "junk.wav"], 1, "cannot read junk.wav"),
@@ -289,7 +319,7 @@ def test_an_interrupt_keeps_an_exact_prefix(tmp_path: Path, format_: str) -> Non
         assert np.array_equal(kept[: len(audio)], audio[: len(kept)])
 
 
-def test_the_hearing_options(tmp_path: Path) -> None:
+def test_the_detection_options(tmp_path: Path) -> None:
     noisy = write(tmp_path / "noisy.wav", signals.noise(8, -35))
     assert recorder("record", noisy, folder=tmp_path).status == 3
     assert recorder("record", noisy, "--no-noise-tracking", folder=tmp_path).status == 0

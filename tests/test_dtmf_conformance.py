@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The decoder meets every line of the conformance table, and hears no digit in speech."""
+"""The decoder meets every line of the conformance table, and finds no digit in speech."""
 
 from fractions import Fraction
 

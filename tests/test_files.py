@@ -16,9 +16,9 @@ import pytest
 from recorder import Call, FileError
 from recorder.writing import StagedFile, name_part
 from tests import signals
-from tests.conftest import Heard, settle
+from tests.conftest import Events, settle
+from tests.recordings import NO_LIMITS, audio_of, feed_frames, path_of, result_of
 from tests.signals import RATES, Pcm
-from tests.test_call import NO_LIMITS, audio_of, feed_frames, path_of, result_of
 
 
 def need(*tools: str) -> None:
@@ -44,8 +44,8 @@ def probe(path: Path) -> dict[str, Any]:
     return {**found["format"], **found["streams"][0]}
 
 
-def record(call: Call, stereo: bool, format_: str, duration: float = 1.2345) -> Heard:
-    heard = Heard(call)
+def record(call: Call, stereo: bool, format_: Any, duration: float = 1.2345) -> Events:
+    events = Events(call)
     rate = call.sample_rate
     action = call.record({**NO_LIMITS, "direction": "both", "stereo": stereo, "format": format_})
     feed_frames(
@@ -55,7 +55,7 @@ def record(call: Call, stereo: bool, format_: str, duration: float = 1.2345) -> 
         size=rate // 50,
     )
     action.stop()
-    return heard
+    return events
 
 
 @pytest.mark.parametrize("stereo", [False, True])
@@ -64,7 +64,7 @@ def test_wav_as_ffmpeg_sox_and_python_read_it(
     make_call: Callable[..., Call], rate: int, stereo: bool
 ) -> None:
     need("ffmpeg", "ffprobe", "sox")
-    event = record(make_call(rate), stereo, "wav").events[-1]
+    event = record(make_call(rate), stereo, "wav").received[-1]
     path = path_of(event)
     n = round(event.duration * rate)
     with wave.open(str(path)) as file:
@@ -98,7 +98,7 @@ def test_mp3_decodes_to_exactly_the_samples_recorded(
     make_call: Callable[..., Call], rate: int, stereo: bool
 ) -> None:
     need("ffmpeg", "ffprobe", "sox")
-    event = record(make_call(rate), stereo, "mp3").events[-1]
+    event = record(make_call(rate), stereo, "mp3").received[-1]
     path = path_of(event)
     n = round(event.duration * rate)
     found = probe(path)
@@ -133,7 +133,7 @@ def test_mp3_decodes_to_exactly_the_samples_recorded(
 @pytest.mark.parametrize("format_", ["wav", "mp3"])
 @pytest.mark.parametrize("rate", RATES)
 def test_an_empty_recording_is_a_valid_file(
-    make_call: Callable[..., Call], rate: int, format_: str
+    make_call: Callable[..., Call], rate: int, format_: Any
 ) -> None:
     need("ffmpeg", "ffprobe")
     call = make_call(rate)
@@ -148,7 +148,7 @@ def test_an_empty_recording_is_a_valid_file(
 def test_the_two_channels_are_not_confused(make_call: Callable[..., Call]) -> None:
     need("ffmpeg")
     for format_ in ("wav", "mp3"):
-        event = record(make_call(), True, format_).events[-1]
+        event = record(make_call(), True, format_).received[-1]
         audio = decoded(path_of(event), 2)[1000:9000]
         for channel, hz in ((0, 440), (1, 660)):
             assert np.argmax(np.abs(np.fft.rfft(audio[:, channel]))) == hz
@@ -213,8 +213,8 @@ def test_two_calls_with_the_same_ids_do_not_meet(make_call: Callable[..., Call])
         assert np.array_equal(audio_of(action.join(10)), audio)
 
 
-def test_a_path_of_ones_own_is_never_overwritten(heard: Heard, tmp_path: Path) -> None:
-    call = heard.call
+def test_a_path_of_ones_own_is_never_overwritten(events: Events, tmp_path: Path) -> None:
+    call = events.call
     target = tmp_path / "mine.wav"
     target.write_bytes(b"precious")
     with pytest.raises(FileError, match=r"mine\.wav"):
@@ -275,13 +275,13 @@ def test_base_url(make_call: Callable[..., Call]) -> None:
 
 @pytest.mark.parametrize("format_", ["wav", "mp3"])
 def test_a_full_disk_ends_the_recording_as_error_and_nothing_else(
-    heard: Heard, format_: str
+    events: Events, format_: Any
 ) -> None:
     """A limit on this process's file sizes makes writing fail as a full disk does."""
     resource = pytest.importorskip("resource")
     import signal
 
-    call = heard.call
+    call = events.call
     other = call.record(NO_LIMITS, control_id="short")
     failing = call.record(
         {**NO_LIMITS, "format": format_, "stereo": True, "direction": "both"}, control_id="long"
@@ -324,10 +324,10 @@ def test_a_directory_that_cannot_be_made(make_call: Callable[..., Call], tmp_pat
     assert call.position == 160
 
 
-def test_a_directory_that_vanishes(heard: Heard) -> None:
-    action = heard.call.record(NO_LIMITS)
-    feed_frames(heard.call, signals.noise(0.5, -30))
-    shutil.rmtree(heard.call.directory)
+def test_a_directory_that_vanishes(events: Events) -> None:
+    action = events.call.record(NO_LIMITS)
+    feed_frames(events.call, signals.noise(0.5, -30))
+    shutil.rmtree(events.call.directory)
     action.stop()
     event = result_of(action)
     assert event.state == "error"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recorder import FrameError, OptionError
-from recorder.frames import from_pcm, to_pcm
+from recorder.placement.frames import from_pcm, to_pcm
 
 SAMPLES = np.array([0, 1, -1, 32767, -32768, 1234], np.int16)
 PCM = SAMPLES.tobytes()
@@ -66,11 +66,16 @@ def test_floats_saturate_just_past_full_scale() -> None:
 @pytest.mark.parametrize(
     ("frame", "encoding", "says"),
     [
-        (b"abc", "pcm16", "3 bytes"),
-        (bytearray(b"abc"), "pcm16", "3 bytes"),
-        (memoryview(b"abc"), "pcm16", "3 bytes"),
-        (memoryview(bytes(16)).cast("i"), "pcm16", "format 'i'"),
-        (memoryview(bytes(8)).cast("h", (2, 2)), "pcm16", "2 dimensions"),
+        (b"abc", "pcm16", "expected an even number of bytes of 16-bit PCM, got 3"),
+        (bytearray(b"abc"), "pcm16", "expected an even number of bytes of 16-bit PCM, got 3"),
+        (memoryview(b"abc"), "pcm16", "expected an even number of bytes of 16-bit PCM, got 3"),
+        (memoryview(bytes(16)).cast("i"), "pcm16", "got 1 of 'i'"),
+        (memoryview(bytes(8)).cast("h", (2, 2)), "pcm16", "expected one dimension"),
+        (
+            np.ma.masked_array([1, 2, 3], [False, True, False], np.int16),
+            "pcm16",
+            "got a masked array",
+        ),
         (np.zeros(4, np.int32), "pcm16", "int32"),
         (np.zeros(4, ">i2"), "pcm16", ">i2"),
         (np.zeros(4, np.uint8), "pcm16", "uint8"),
@@ -95,7 +100,9 @@ def test_bad_audio_is_refused_with_what_it_is(frame: Any, encoding: Any, says: s
 
 @pytest.mark.parametrize("frame", [b"ab", np.zeros(2, np.int16), bytearray(2)])
 def test_an_unknown_encoding_is_refused(frame: Any) -> None:
-    with pytest.raises(OptionError, match=r"'alaw'.*pcm16, pcmu, pcma"):
+    with pytest.raises(
+        OptionError, match=r"^encoding: expected one of pcm16, pcmu, pcma, got 'alaw'"
+    ):
         to_pcm(frame, "alaw")  # type: ignore[arg-type]
 
 

@@ -48,12 +48,14 @@ def first_recorded(what: Scenario) -> int | None:
     return None
 
 
-@pytest.mark.parametrize("number", NUMBERS[:10])
+RECORD_SPEAK = [number for number in NUMBERS[:25] if first_recorded(scenario(number)) is not None]
+
+
+@pytest.mark.parametrize("number", RECORD_SPEAK)
 def test_one_other_sample_makes_another_result(number: int) -> None:
     what = scenario(number)
     position = first_recorded(what)
-    if position is None:
-        pytest.skip("records nothing of the speak leg alone")
+    assert position is not None
     speak = what.speak.copy()
     speak[position] ^= 1
     changed = outcome(replace(what, speak=speak))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from recorder import core
-from recorder.core import (
+from recorder.detection import core
+from recorder.detection.core import (
     CONTINUES,
     LISTEN,
     NO_FRAME,
@@ -145,8 +145,8 @@ def test_digits_of_both_legs() -> None:
         assert starts[leg].kind == "digit_start"
         assert abs(starts[leg].position - 800) < 16
         assert 800 <= line.digits_settled_until(leg) <= 2400
-    assert line.sounding("7") == starts[SPEAK].position
-    assert line.sounding("8") is None
+    assert line.sounding(SPEAK, "7") == starts[SPEAK].position
+    assert line.sounding(SPEAK, "8") is None
     for _ in range(2):  # the line itself is unchanged
         (end,) = line.finish_digits(LISTEN)
         assert (end.kind, end.digit) == ("digit_end", "7")

@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Legs into a file's samples."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 
-from recorder import mixing
+from recorder.writing import mixing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 A = np.array([100, -200, 30000, -30000], np.int16)
 B = np.array([1, 2, 10000, -10000], np.int16)
@@ -29,22 +34,52 @@ def test_stereo_is_left_speak_right_listen(
     assert both[:, 1].tolist() == (nothing if listen is None else listen).tolist()
 
 
-def test_fade_is_the_same_wherever_it_is_cut() -> None:
-    audio = np.full((100, 2), 10000, np.int16)
-    whole = mixing.fade(audio, since_join=0, until_join=100, length=32)
+FADE = 32
+
+
+def faded(first: int, last: int | None, n: int = 200) -> "NDArray[np.int64]":
+    """A constant level of which a stretch is hidden."""
+    audio = np.full(n, 10000, np.int16).tobytes()
+    return np.frombuffer(mixing.hide(audio, 0, [(first, last)], FADE), np.int16).astype(np.int64)
+
+
+def test_audio_fades_next_to_what_is_hidden() -> None:
+    audio = faded(80, 120)
+    assert not audio[80:120].any()
+    assert np.all(audio[:48] == 10000)
+    assert np.all(audio[152:] == 10000)
+    assert np.all(np.diff(audio[47:81]) <= 0)
+    assert np.all(np.diff(audio[119:153]) >= 0)
+    assert np.max(np.abs(np.diff(audio))) <= 10000 / FADE + 1
+    assert audio[79] == audio[120] < 400
+    assert np.array_equal(audio, audio[::-1])  # both sides alike
+
+
+def test_what_is_hidden_without_end() -> None:
+    audio = faded(80, None)
+    assert not audio[80:].any()
+    assert np.array_equal(audio[:80], faded(80, 120)[:80])
+
+
+def test_it_is_the_same_wherever_it_is_cut() -> None:
+    audio = np.random.default_rng(1).integers(-30000, 30000, 300).astype(np.int16)
+    hidden: list[tuple[int, int | None]] = [(1050, 1090), (1100, 1130), (1260, None)]
+    whole = mixing.hide(audio.tobytes(), 1000, hidden, FADE)
     parts = [
-        mixing.fade(audio[at : at + 7], since_join=at, until_join=100 - at, length=32)
-        for at in range(0, 100, 7)
+        mixing.hide(audio[at : at + 7].tobytes(), 1000 + at, hidden, FADE)
+        for at in range(0, 300, 7)
     ]
-    assert np.array_equal(np.concatenate(parts), whole)
-    assert np.all(np.diff(whole[:33, 0].astype(int)) >= 0)
-    assert np.all(np.diff(whole[67:, 0].astype(int)) <= 0)
-    assert np.max(np.abs(np.diff(whole[:, 0].astype(int)))) <= 10000 / 32 + 1
-    assert abs(int(whole[0, 0])) < 400
-    assert np.all(whole[32:68] == 10000)
+    assert b"".join(parts) == whole
 
 
-def test_far_from_a_join_nothing_changes() -> None:
-    audio = np.arange(50, dtype=np.int16)
-    assert mixing.fade(audio, since_join=None, until_join=None, length=32) is audio
-    assert mixing.fade(audio, since_join=32, until_join=82, length=32) is audio
+def test_without_a_fade_nothing_beside_it_changes() -> None:
+    audio = np.arange(1, 51, dtype=np.int16)
+    found = np.frombuffer(mixing.hide(audio.tobytes(), 0, [(10, 20)], 0), np.int16)
+    assert np.array_equal(found, np.where((audio > 10) & (audio <= 20), 0, audio))
+
+
+def test_far_from_what_is_hidden_nothing_changes() -> None:
+    audio = np.arange(50, dtype=np.int16).tobytes()
+    assert mixing.hide(audio, 0, [], FADE) == audio
+    assert mixing.hide(audio, 0, [(50 + FADE, None)], FADE) == audio
+    assert mixing.hide(audio, 1000, [(900, 1000 - FADE)], FADE) == audio

@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given, seed, settings
 from hypothesis import strategies as st
 
-from recorder import Call, RecordEvent
-from recorder.core import VoiceDetector, samples
-from recorder.options import RecordOptions
-from recorder.recording import Recording
+from recorder import Call, RecordEvent, RecordOptions
+from recorder.detection.core import VoiceDetector, samples
+from recorder.recording.state import Recording
 from tests import signals
+from tests.recordings import result_of
 from tests.signals import RATES, Pcm
-from tests.test_call import result_of
 
 Stretches = list[tuple[int, int]]
 
@@ -47,7 +46,9 @@ def mixed(*parts: Pcm, line: Pcm) -> Pcm:
 def record(make_call: Callable[..., Call]) -> Callable[..., RecordEvent]:
     def run(audio: Pcm, rate: int = 8000, **options: Any) -> RecordEvent:
         call = make_call(rate)
-        action = call.record({"terminators": "", "end_silence_timeout": 2, **options})
+        action = call.record(
+            RecordOptions(**{"terminators": "", "end_silence_timeout": 2, **options})
+        )
         call.feed(speak=audio)
         call.hangup()
         return result_of(action)
@@ -125,7 +126,7 @@ def test_noise_that_sets_in_is_input_until_it_was_steady_for_2500_ms(record: Rec
     assert stretches(short) == [(8000, 8000 + 19200)]
     assert stretches(np.concatenate([before, noise])) == []
     event = record(np.concatenate([before, noise]), initial_timeout=2)
-    # At 2 s it still was input; known to be noise at 3.6 s, that is where it ends.
+    # At 2 s it was still input; at 3.6 s it turns out to be noise, and there it ends.
     assert event.state == "no_input"
     assert event.duration == pytest.approx(3.55, abs=0.1)
 
@@ -196,11 +197,12 @@ def machine(**limits: Any) -> Recording:
         "end_silence_timeout": None,
         "max_length": None,
         "terminators": "",
+        "legs": ("speak", "listen"),
     }
     return Recording(**{**base, **limits})
 
 
-def test_withdrawn_voice_ends_it_where_that_became_known() -> None:
+def test_withdrawn_voice_ends_it_where_that_was_settled() -> None:
     recording = machine(initial_timeout=1000)
     recording.voice_start("speak", 500)
     recording.judge(2900)
@@ -251,11 +253,11 @@ def test_restored_voice_counts() -> None:
 def test_a_revision_within_a_pause_waits_for_the_resume() -> None:
     recording = machine(initial_timeout=1000)
     recording.voice_start("speak", 500)
-    recording.pause(2000, "skip")
+    recording.pause({"speak": 2000, "listen": 2000}, "skip")
     recording.voice_revised("speak", 500, [], 3000)
     recording.judge(7000)
     assert recording.ending is None
-    recording.resume(8000)
+    recording.resume({"speak": 8000, "listen": 8000})
     recording.judge(8100)
     assert recording.ending is not None
     assert (recording.ending.position, recording.ending.state) == (8000, "no_input")

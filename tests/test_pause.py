@@ -1,40 +1,31 @@
 # SPDX-License-Identifier: MIT
-"""Between pause and resume nothing of the party is kept, and DTMF can be kept out altogether."""
+"""Between pause and resume nothing of the legs is kept, or ends the recording."""
 
 import json
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from recorder import Call, RecordAction, detect
+from recorder import (
+    AudioOptions,
+    Call,
+    OptionError,
+)
 from tests import signals
-from tests.conftest import Heard, settle
-from tests.signals import Pcm
-from tests.test_call import NO_LIMITS, audio_of, path_of
-
-SNIPPET = 8  # samples: of noise, no two are alike
-
-
-def snippets(audio: Pcm) -> set[bytes]:
-    """Every stretch of so many samples."""
-    data = np.ascontiguousarray(audio).tobytes()
-    return {data[at : at + 2 * SNIPPET] for at in range(0, len(data) - 2 * SNIPPET + 1, 2)}
-
-
-def kept(folder: Path) -> set[bytes]:
-    """Every stretch of samples in any file of the folder, however its channels are laid out."""
-    found: set[bytes] = set()
-    for file in folder.rglob("*"):
-        data = file.read_bytes()
-        for offset in (0, 1):
-            words = np.frombuffer(data[offset : len(data) - (len(data) - offset) % 2], np.int16)
-            for channel in (words, words[::2], words[1::2]):
-                found |= snippets(channel)
-    return found
+from tests.conftest import Events, settle
+from tests.recordings import (
+    LISTEN,
+    NO_LIMITS,
+    SPEAK,
+    audio_of,
+    feed_frames,
+    kept,
+    result_of,
+    snippets,
+)
 
 
 @pytest.mark.parametrize("behavior", ["skip", "silence"])
@@ -43,9 +34,9 @@ def kept(folder: Path) -> set[bytes]:
 )
 @pytest.mark.parametrize("frame", [160, 1777])
 def test_no_sample_of_a_pause_is_in_any_file(
-    call: Call, behavior: Any, options: dict[str, Any], frame: int
+    call: Call, behavior: Any, options: AudioOptions, frame: int
 ) -> None:
-    """At any time: the staged file is searched while the call goes on, and the final one."""
+    """At any time: the staged file is searched while the call continues, and the final one."""
     audio = signals.noise(6, -20, seed=5)
     action = call.record({**NO_LIMITS, **options, "terminators": "#"})
     secret = snippets(audio[16000:32000])
@@ -69,9 +60,42 @@ def test_no_sample_of_a_pause_is_in_any_file(
     assert not recorded[16000:after].any()
 
 
+@pytest.mark.parametrize("behavior", [None, "skip", "silence"])
+def test_pause_keeps_nothing_and_joins_without_a_click(events: Events, behavior: Any) -> None:
+    call = events.call
+    action = call.record(NO_LIMITS)
+    loud = signals.tone(1, -6, hz=440)
+    feed_frames(call, loud)
+    assert action.pause(behavior)["code"] == "200"
+    assert action.state == "paused"
+    assert action.pause()["code"] == "200"
+    secret = signals.tone(0.7777, -6, hz=1100)
+    feed_frames(call, secret, size=91)
+    assert action.resume()["code"] == "200"
+    assert action.resume()["code"] == "200"
+    feed_frames(call, loud)
+    action.stop()
+    event = result_of(action)
+    recorded = audio_of(event)
+    gap = len(secret) if behavior == "silence" else 0
+    assert len(recorded) == 16000 + gap
+    assert event.duration == (16000 + gap) / 8000
+    fade = 32
+    assert np.array_equal(recorded[: 8000 - fade], loud[: 8000 - fade])
+    assert np.array_equal(recorded[8000 + gap + fade :], loud[fade:])
+    assert np.all(recorded[8000 : 8000 + gap] == 0)
+    # A 440 Hz sine at this level moves by 8000 a sample; the join by no more than that.
+    steps = np.abs(np.diff(recorded.astype(int)))
+    assert steps[7900:8100].max() <= steps[:7900].max()
+    assert abs(int(recorded[7999])) < 600
+    assert abs(int(recorded[8000 + gap])) < 600
+    assert events.states == ["recording", "paused", "recording", "finished"]
+    assert [e.duration for e in events.received][:3] == [0.0, 1.0, (8000 + gap) / 8000]
+
+
 @pytest.mark.parametrize("behavior", ["skip", "silence"])
 def test_joins_do_not_click(call: Call, behavior: Any) -> None:
-    """A loud low tone: its steepest step is known, and a join makes none that is steeper."""
+    """A loud low tone: a join makes no step that is steeper than the tone's own."""
     tone = signals.tone(3, -3, 8000, 200)
     action = call.record(NO_LIMITS)
     call.feed(speak=tone[:8013])
@@ -84,6 +108,21 @@ def test_joins_do_not_click(call: Call, behavior: Any) -> None:
     steepest = np.max(np.abs(np.diff(tone.astype(int))))
     peak = np.max(np.abs(tone.astype(int)))
     assert np.max(np.abs(np.diff(recorded))) <= steepest + peak / 32 + 1
+
+
+def test_a_pause_fades_also_when_the_other_leg_is_ahead(call: Call) -> None:
+    action = call.record(NO_LIMITS)
+    loud = signals.tone(1.0, -6, hz=440)
+    for at in range(0, 8000, 160):
+        call.feed(speak=loud[at : at + 160])
+        call.feed(listen=bytes(320 if at else 320 * 20))
+    action.pause()
+    call.feed(speak=bytes(320))
+    action.resume()
+    action.stop()
+    recorded = audio_of(action.join(10))
+    assert np.array_equal(recorded[:7968], loud[:7968])
+    assert abs(int(recorded[7999])) < 600
 
 
 def test_an_mp3_of_a_pause_holds_silence(call: Call) -> None:
@@ -101,32 +140,6 @@ def test_an_mp3_of_a_pause_holds_silence(call: Call) -> None:
     assert np.max(np.abs(paused)) <= 1
     secret = audio[16000 + frame : 32000 - frame].astype(float)
     assert abs(np.dot(paused, secret)) < 1e-4 * np.dot(secret, secret)
-
-
-def test_no_digit_of_a_pause_is_told(heard: Heard, caplog: pytest.LogCaptureFixture) -> None:
-    """Neither in an event nor in a log; pressed or told out of band, and none ends it."""
-    call = heard.call
-    card, _ = signals.presses("4929#", 0.08, 0.08)
-    with caplog.at_level(logging.DEBUG):
-        action = call.record({**NO_LIMITS, "terminators": "0123456789#"}, control_id="k")
-        call.feed(speak=signals.noise(0.5, -50))
-        action.pause()
-        call.feed(speak=card)
-        for digit in "4929#":
-            call.digit(digit)
-        call.feed(speak=signals.silence(0.5))
-        action.resume()
-        call.feed(speak=signals.noise(0.5, -50))
-        assert action.state == "recording"
-        action.stop()
-        events = heard.events
-    assert [event.state for event in events] == ["recording", "paused", "recording", "finished"]
-    for event in events:
-        assert "digit" not in event.record
-        assert "4929" not in json.dumps(
-            {**event.params, "recording_id": "", "url": "", "record": ""}
-        )
-    assert not caplog.text
 
 
 def test_a_pause_of_a_resampled_leg(make_call: Callable[..., Call]) -> None:
@@ -147,81 +160,73 @@ def test_a_pause_of_a_resampled_leg(make_call: Callable[..., Call]) -> None:
     assert np.sqrt(np.mean(recorded[7000:7900] ** 2)) > 32768 * 10 ** (-52 / 20)
 
 
-# -- mask_digits -----------------------------------------------------------------------------------
+def test_digits_and_voice_while_paused_are_nothing(events: Events) -> None:
+    action = events.call.record({"initial_timeout": 1, "end_silence_timeout": 1})
+    action.pause()
+    card, _ = signals.presses("1234#", 0.08, 0.08)
+    feed_frames(events.call, card)
+    events.call.digit("#")
+    assert action.state == "paused"
+    action.resume()
+    feed_frames(events.call, signals.silence(1.2))
+    assert result_of(action).state == "no_input"
+    assert result_of(action).duration == 1.0
+    assert not np.any(audio_of(action.join(10)))
+    assert all("digit" not in event.record for event in events.received)
 
 
-def masked(call: Call, audio: Pcm, rate: int, **options: Any) -> tuple[RecordAction, Pcm]:
-    action = call.record({**NO_LIMITS, "terminators": "", "mask_digits": True, **options})
-    for at in range(0, len(audio), rate // 50):
-        call.feed(speak=audio[at : at + rate // 50], listen=audio[at : at + rate // 50])
-    action.stop()
-    return action, audio_of(action.join(10))
-
-
-@pytest.mark.parametrize("rate", [8000, 44100, 48000])
-@pytest.mark.parametrize("direction", ["speak", "listen"])
-def test_tones_are_silence_from_onset_to_end(
-    make_call: Callable[..., Call], rate: int, direction: str
+def test_no_digit_of_a_pause_is_reported(
+    make_call: Callable[..., Call], caplog: pytest.LogCaptureFixture
 ) -> None:
-    noise = signals.noise(0.7, -35, rate, seed=4)
-    presses, _ = signals.presses("159D#0", 0.09, 0.13, rate)
-    audio = np.concatenate([noise, presses, noise])
-    _, recorded = masked(make_call(rate), audio, rate, direction=direction)
-    tones = [(digit.start, digit.end) for digit in detect(audio, rate).digits]
-    assert len(tones) == 6
-    expected = audio.copy()
-    for start, end in tones:
-        expected[start:end] = 0
-    assert np.array_equal(recorded, expected)
-    assert not detect(recorded, rate).digits
+    """Neither in an event nor in a log; pressed or reported out of band, and none ends it."""
+    call = make_call(call_id="c", node_id="n")
+    events = Events(call)
+    card, _ = signals.presses("4929#", 0.08, 0.08)
+    with caplog.at_level(logging.DEBUG):
+        action = call.record({**NO_LIMITS, "terminators": "0123456789#"}, control_id="k")
+        call.feed(speak=signals.noise(0.5, -50))
+        action.pause()
+        call.feed(speak=card)
+        for digit in "4929#":
+            call.digit(digit)
+        call.feed(speak=signals.silence(0.5))
+        action.resume()
+        call.feed(speak=signals.noise(0.5, -50))
+        assert action.state == "recording"
+        action.stop()
+        assert events.states == ["recording", "paused", "recording", "finished"]
+    for event in events.received:
+        assert "digit" not in event.record
+        assert "4929" not in json.dumps(
+            {**event.params, "recording_id": "", "url": "", "record": ""}
+        )
+    assert "4929" not in caplog.text
+    assert "digit" not in caplog.text
 
 
-def test_a_tone_that_is_cut_off_is_masked_too(call: Call) -> None:
-    audio = np.concatenate([signals.noise(0.5, -35), signals.dtmf("5", 0.2)])
-    action = call.record({**NO_LIMITS, "terminators": "", "mask_digits": True})
-    call.feed(speak=audio)
+def test_stop_while_paused(events: Events) -> None:
+    action = events.call.record(NO_LIMITS)
+    feed_frames(events.call, SPEAK)
+    action.pause("silence")
+    feed_frames(events.call, LISTEN)
     action.stop()
     recorded = audio_of(action.join(10))
-    assert len(recorded) == len(audio)
-    assert np.array_equal(recorded[:3990], audio[:3990])
-    assert not recorded[4010:].any()
+    assert len(recorded) == 16000
+    assert not np.any(recorded[8000:])
 
 
-def test_a_tone_of_many_seconds_is_written_as_it_goes(call: Call) -> None:
-    """Nothing is held back until it ends, and none of it is in the staged file."""
-    audio = np.concatenate([signals.noise(0.5, -35), signals.dtmf("5", 6)])
-    action = call.record({**NO_LIMITS, "terminators": "", "mask_digits": True})
-    call.feed(speak=audio[:4000])
-    for at in range(4000, len(audio), 160):
-        call.feed(speak=audio[at : at + 160])
-    settle()
-    (staged,) = call.directory.iterdir()
-    assert staged.stat().st_size > 2 * 8000 * 5
-    assert not snippets(audio[4100:]) & kept(call.directory)
+def test_a_pause_of_no_length_changes_no_sample(call: Call) -> None:
+    action = call.record(NO_LIMITS)
+    feed_frames(call, SPEAK)
+    action.pause()
+    action.resume()
+    feed_frames(call, LISTEN)
     action.stop()
-    assert path_of(action.join(10)).exists()
+    assert np.array_equal(audio_of(action.join(10)), np.concatenate([SPEAK, LISTEN]))
 
 
-def test_digits_are_still_told(call: Call) -> None:
-    audio = np.concatenate([signals.noise(0.5, -35), signals.dtmf("#", 0.1), signals.silence(0.5)])
-    action = call.record({**NO_LIMITS, "terminators": "#", "mask_digits": True})
-    call.feed(speak=audio)
-    event = action.join(10)
-    assert (event.record["reason"], event.record["digit"]) == ("terminator", "#")
-
-
-def test_tones_over_one_another_are_masked_to_the_end_of_the_last(call: Call) -> None:
-    """Both are sure, and sound, when the first one ends."""
-    audio = np.zeros(8000)
-    for digit, start, seconds, level in (("5", 800, 0.25, -5.9), ("A", 1384, 0.282, -13.1)):
-        tone = signals.dtmf(digit, seconds, level_dbm0=level)
-        audio[start : start + len(tone)] += tone
-    line = signals.to_int16(audio + signals.noise(1, -70))
-    tones = detect(line, 8000).digits
-    assert [tone.digit for tone in tones] == ["5", "A"]
-    start, end = tones[0].start, tones[1].end
-    assert tones[1].start < tones[0].end < end - 800
-    _, recorded = masked(call, line, 8000)
-    assert not recorded[start:end].any()
-    assert np.array_equal(recorded[:start], line[:start])
-    assert np.array_equal(recorded[end:], line[end:])
+def test_other_pause_behaviors_are_refused(call: Call) -> None:
+    action = call.record(NO_LIMITS)
+    with pytest.raises(OptionError, match="behavior: expected one of skip, silence, got 'mute'"):
+        action.pause("mute")  # type: ignore[arg-type]
+    assert action.state == "recording"

@@ -15,8 +15,8 @@ import pytest
 from recorder import Call, FileError
 from recorder.writing import make_folder
 from recorder.writing.disk import free_number, give_name
+from tests.recordings import NO_LIMITS, path_of, result_of
 from tests.staging import Format, read, start
-from tests.test_call import NO_LIMITS, path_of, result_of
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
 AUDIO = np.arange(100, dtype=np.int16)

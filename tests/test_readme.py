@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from recorder import RecordOptions
-from recorder.beep import SECONDS
+from recorder.placement.beep import SECONDS
 from recorder.writing.mp3 import BIT_RATES
 
 ROOT = Path(__file__).parent.parent

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from recorder.errors import OptionError
-from recorder.resampling import Resampler, part
+from recorder.placement.resampling import Resampler, part
 
 IN_RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
 OUT_RATES = (8000, 16000, 44100, 48000)
@@ -166,7 +166,7 @@ def test_parts_are_the_whole() -> None:
 
 @pytest.mark.parametrize("rate", [0, 3999, 192001, -8000, 8000.0, "8000", True, None])
 def test_a_rate_that_is_refused(rate: object) -> None:
-    with pytest.raises(OptionError, match=r"^in_rate is .*: allowed is .* 4000 to 192000 Hz"):
+    with pytest.raises(OptionError, match=r"^in_rate: expected .* 4000 to 192000 .*, got"):
         Resampler(rate, 8000)  # type: ignore[arg-type]
 
 

@@ -2,7 +2,7 @@
 """Calls, recordings and commands from many threads at once; the interpreter switches all the time.
 
 What each thread does is decided by a seed; how they meet is not. Whatever happens: no exception
-but CallEndedError, events in a legal order with one terminal one, and files as long as told.
+but CallEndedError, events in a legal order with one terminal one, and files as long as those say.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recorder import Call, CallEndedError, RecordAction, RecordEvent
+from recorder import Call, CallEndedError, RecordAction, RecordEvent, RecordOptions
 from tests.conftest import settle
+from tests.recordings import NO_LIMITS, audio_of, path_of
 from tests.signals import Pcm
-from tests.test_call import NO_LIMITS, audio_of, path_of
 
 FRAME = 160
 PATIENCE = 60  # seconds after which a thread counts as stuck
@@ -37,7 +37,7 @@ def _switch_often() -> Iterator[None]:
 
 
 def counting(start: int, n: int) -> Pcm:
-    """Samples that tell where they are: each is one more than the last."""
+    """Samples that say where they are: each is one more than the last."""
     return (np.arange(start, start + n) & 0xFFFF).astype(np.uint16).view(np.int16)
 
 
@@ -68,14 +68,14 @@ class Busy:
 
     def __init__(self, directory: Path) -> None:
         self.call = Call(8000, directory=directory)
-        self.call.on("calling.call.record", self._hear)
+        self.call.on("calling.call.record", self._receive)
         self.events: dict[str, list[RecordEvent]] = {}  # by recording_id
         self.completed: list[RecordEvent] = []
         self.actions: list[RecordAction] = []
         self.whole: list[RecordAction] = []  # from the start to the hangup, without a command
         self.fed = 0
 
-    def _hear(self, event: RecordEvent) -> None:
+    def _receive(self, event: RecordEvent) -> None:
         self.events.setdefault(event.params["recording_id"], []).append(event)
 
     def _complete(self, event: RecordEvent) -> None:
@@ -84,7 +84,9 @@ class Busy:
         self.completed.append(event)
 
     def record(self, **options: Any) -> RecordAction:
-        action = self.call.record({**NO_LIMITS, **options}, on_completed=self._complete)
+        action = self.call.record(
+            RecordOptions(**{**NO_LIMITS, **options}), on_completed=self._complete
+        )
         self.actions.append(action)
         return action
 
@@ -126,7 +128,8 @@ class Busy:
             case "ask":
                 assert action.state in {"created", "recording", "paused", "finished"}
                 speak = self.call.stats.speak
-                assert speak.taken % FRAME == speak.filled == speak.dropped == speak.held == 0
+                assert speak.taken % FRAME == speak.filled == speak.held == 0
+                assert speak.late == speak.duplicate == speak.overlap == 0
 
     def check(self) -> None:
         """The call has ended: nothing is missing, and nothing came twice."""
@@ -164,11 +167,11 @@ class Busy:
         assert len(audio) == round(event.duration * 8000)
         assert path_of(event).stat().st_size == event.size
         paused = any(e.state == "paused" for e in self.events[action.recording_id])
-        told = event.record["audio"]
-        if not paused and told["format"] == "wav" and told["direction"] != "listen":
-            if told["stereo"]:
+        shape = event.record["audio"]
+        if not paused and shape["format"] == "wav" and shape["direction"] != "listen":
+            if shape["stereo"]:
                 audio = audio[:, 0]
-            elif told["direction"] == "both":
+            elif shape["direction"] == "both":
                 return
             steps = np.diff(np.ascontiguousarray(audio).view(np.uint16))
             assert np.all(steps == 1), "audio is missing, or came twice"

@@ -2,9 +2,9 @@
 """A labelled set of 408 voicemails at 8 kHz, and the judge of where a recording of each ends.
 
 324 hold speech, 84 only the line. The set is in two halves that share neither seed nor speech
-file: what is tuned on one is told by the other. It is made when asked for: from espeak-ng (its
+file: what is tuned on one is judged by the other. It is made when asked for: from espeak-ng (its
 speech is kept in the folder for temporary files) and the prompts and music of Asterisk's Debian
-packages. `missing` tells what of these is not installed; the set is made of the rest then, and is
+packages. `missing` says what of these is not installed; the set is made of the rest then, and is
 another set.
 
 An item is good when its recording ends in the right state and, with speech, within 0.5 s of where
@@ -25,7 +25,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from recorder import Call
+from recorder import Call, RecordOptions
 from tests.signals import PROMPTS, Pcm, through_g711, to_int16
 
 Half = Literal["development", "held-out"]
@@ -338,7 +338,7 @@ def _message(talker: _Talker, rng: np.random.Generator) -> tuple[Signal, int]:
         loud_end, end = at + clip.clear_end, at + clip.end
         clip = talker.clip(rng)
         pause = int(rng.uniform(*_PAUSE) * RATE)
-        # The pause is between what is loud of both, so that it never gets much longer to hear.
+        # The pause is between what is loud of both, so that it never sounds much longer.
         parts.append((max(end, loud_end + pause - clip.clear_start), clip))
     last, clip = parts[-1]
     speech = np.zeros(last + len(clip.samples))
@@ -353,7 +353,7 @@ def _message(talker: _Talker, rng: np.random.Generator) -> tuple[Signal, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """What a line's maker is told; `speech` is where it is spoken, in samples."""
+    """What a line's maker gets; `speech` is where it is spoken, in samples."""
 
     half: Half
     n: int
@@ -625,7 +625,7 @@ def judge(
     directory: Path,
     options: Mapping[str, Any] | None = None,
 ) -> Verdict:
-    """Record it, with more `audio` options than the timers' where told."""
+    """Record it, with more `audio` options than the timers' where given."""
     audio = {
         "end_silence_timeout": timeout,
         "initial_timeout": INITIAL_TIMEOUT,
@@ -634,7 +634,7 @@ def judge(
     }
     call = Call(RATE, directory=directory)
     path = directory / "voicemail.wav"
-    action = call.record(audio=audio, path=path)
+    action = call.record(audio=RecordOptions(**audio), path=path)
     call.feed(speak=item.audio)
     call.hangup()
     event = action.join(timeout=30)

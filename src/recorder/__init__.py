@@ -7,13 +7,15 @@
     action.result.url                       # once action.is_done
 
 See `Call.record` for what it does, RecordOptions for the options, RecordAction for the handle
-and RecordEvent for what it tells. `recover` finishes the files that a crash left.
+and RecordEvent for what it reports. `recover` finishes the files that a crash left.
 """
+
+import logging
 
 from recorder.action import Acknowledgement, RecordAction
 from recorder.call import Call
-from recorder.core import SAMPLE_RATES, Edge
-from recorder.detection import Detection, Detector, Digit, Span, detect
+from recorder.detection.core import SAMPLE_RATES, Edge
+from recorder.detection.detect import Detection, Detector, Digit, VoiceSpan, detect
 from recorder.errors import (
     CallEndedError,
     ControlIdError,
@@ -22,14 +24,20 @@ from recorder.errors import (
     OptionError,
     RecorderError,
 )
-from recorder.events import RecordEvent
-from recorder.options import RecordOptions
-from recorder.timeline import CallStats, LegStats
+from recorder.events import DigitEvent, RecordEvent, VoiceEvent
+from recorder.options import AudioOptions, RecordOptions
+from recorder.placement.timeline import CallStats, LegStats
 from recorder.writing import Recovered, recover
+
+__version__ = "0.1.0"
+
+# Nothing is printed unless the program configures logging.
+logging.getLogger("recorder").addHandler(logging.NullHandler())
 
 __all__ = [
     "SAMPLE_RATES",
     "Acknowledgement",
+    "AudioOptions",
     "Call",
     "CallEndedError",
     "CallStats",
@@ -37,6 +45,7 @@ __all__ = [
     "Detection",
     "Detector",
     "Digit",
+    "DigitEvent",
     "Edge",
     "FileError",
     "FrameError",
@@ -47,7 +56,9 @@ __all__ = [
     "RecordOptions",
     "RecorderError",
     "Recovered",
-    "Span",
+    "VoiceEvent",
+    "VoiceSpan",
+    "__version__",
     "detect",
     "recover",
 ]

@@ -55,7 +55,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="recorder-telephony", prog_name="recorder")
 def main() -> None:
-    """Record telephone audio as a cloud's call.record would, and tell what is in it."""
+    """Record telephone audio as a cloud's call.record would, and report what is in it."""
 
 
 def _fail(message: str, status: int) -> NoReturn:
@@ -63,7 +63,7 @@ def _fail(message: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
-# -- input ------------------------------------------------------------------------------------
+# -- input ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class _Source:
     name: str
     rate: int
     channels: int
-    frames: int | None  # None where it is not known before the end
+    frames: int | None  # None where only the end says
     encoding: str
     blocks: Iterator[NDArray[Any]]
 
@@ -84,7 +84,7 @@ def _raw(name: str, stream: BinaryIO, rate: int, encoding: str) -> _Source:
         start = stream.read(4)
         stream.seek(0)
         if start in _HEADERS:
-            raise click.UsageError(f"{name} is no raw PCM: it has a header; leave --rate out")
+            raise click.UsageError(f"{name} has a header, and raw PCM has none: leave --rate out")
     # A pipe may be live: what came is taken soon.
     seconds = _BLOCK_SECONDS if stream.seekable() else _PIPE_BLOCK_SECONDS
     size = max(1, round(rate * seconds)) * dtype.itemsize
@@ -111,8 +111,8 @@ def _sound(name: str, file: Any) -> _Source:
     except soundfile.LibsndfileError as error:
         _fail(f"cannot read {name}: {error.error_string} (raw PCM needs --rate)", 1)
     if sound.samplerate not in SAMPLE_RATES:
-        allowed = ", ".join(map(str, SAMPLE_RATES))
-        raise click.UsageError(f"{name} has {sound.samplerate} Hz: allowed are {allowed}")
+        expected = ", ".join(map(str, SAMPLE_RATES))
+        raise click.UsageError(f"{name}: expected {expected} Hz, got {sound.samplerate}")
     is_float = sound.subtype in {"FLOAT", "DOUBLE", "VORBIS", "OPUS"} or sound.format == "MP3"
     dtype = "float32" if is_float else "int16"
 
@@ -135,7 +135,7 @@ def _sound(name: str, file: Any) -> _Source:
 
 def _open(name: str, rate: int | None, encoding: str) -> _Source:
     if rate is None and encoding != "pcm16":
-        raise click.UsageError(f"--encoding {encoding} is for raw PCM: tell its --rate")
+        raise click.UsageError(f"--encoding {encoding} requires --rate")
     if name == "-":
         if sys.stdin is None:
             raise click.UsageError("standard input is closed")
@@ -169,13 +169,13 @@ def _open_all(names: tuple[str, ...], rate: int | None, encoding: str) -> list[_
             )
     elif sources[0].channels > 2:
         raise click.UsageError(
-            f"{sources[0].name} has {sources[0].channels} channels: allowed are one and two"
+            f"{sources[0].name}: expected one channel or two, got {sources[0].channels}"
         )
     return sources
 
 
 def _legs(sources: list[_Source]) -> Iterator[tuple[NDArray[Any], NDArray[Any] | None]]:
-    """Blocks of speak and listen of the same length; a leg that ends first goes on as silence."""
+    """Blocks of speak and listen of the same length; a leg that ends first continues as silence."""
     if len(sources) == 1:
         for block in sources[0].blocks:
             yield block[:, 0], block[:, 1] if block.shape[1] == 2 else None
@@ -223,12 +223,12 @@ def _with_input_options(command: Any) -> Any:
     return command
 
 
-# -- recorder record ------------------------------------------------------------------------------
+# -- recorder record -----------------------------------------------------------------------
 
 
 @main.command()
 @click.argument("inputs", metavar="INPUT [INPUT2]", nargs=-1, required=True)
-@click.option("--direction", help=f"speak, listen or both.  [default: {_DEFAULTS.direction}]")
+@click.option("--direction", help="speak, listen or both.  [default: the legs that are given]")
 @click.option("--format", "format_", help="wav or mp3.  [default: as --output ends, else wav]")
 @click.option("--stereo", is_flag=True, help="Two channels: left speak, right listen.")
 @click.option(
@@ -299,28 +299,30 @@ def record(
     """Record audio files as if they were a call.
 
     One mono file is what the party says (the speak leg), two are speak and listen, one stereo
-    file is speak on the left and listen on the right. Anything libsndfile reads will do; "-" is
-    standard input; raw PCM needs --rate.
+    file is speak on the left and listen on the right; both are recorded. Anything libsndfile
+    reads will do; "-" is standard input; raw PCM needs --rate.
 
     Prints the terminal event as JSON. Exits with 0 when it is finished, 3 for no_input, 2 for
     wrong use and 1 for anything else.
     """
     if len(inputs) > 2:
-        raise click.UsageError(f"{len(inputs)} inputs: allowed are one, or two, speak and listen")
+        raise click.UsageError(f"expected one input, or two, speak and listen; got {len(inputs)}")
     if output is not None and directory is not None:
         raise click.UsageError("--output and --directory exclude each other")
     audio["format"] = _format(format_, output)
     if direction is not None:
         audio["direction"] = direction
-    options = RecordOptions.from_audio(audio)
+    options = RecordOptions(**audio)
     sources = _open_all(inputs, rate, encoding)
+    if direction is None and len(sources) * sources[0].channels == 2:
+        options = options.replace(direction="both")  # nothing given is left out
     call = Call(sources[0].rate, directory=directory if directory is not None else "recordings")
     interrupted = _interrupts()
     action = call.record(options, control_id=control_id, path=output)
     try:
         with _progress(sources) as bar:
             for speak, listen in _legs(sources):
-                call.feed(speak=speak, listen=listen, encoding=sources[0].encoding)  # type: ignore[arg-type]
+                call.feed(speak=speak, listen=listen, encoding=encoding)  # type: ignore[call-overload]
                 bar.update(len(speak))
                 if action.state in _ENDED or interrupted:
                     break
@@ -345,7 +347,7 @@ def _interrupts() -> list[int]:
 def _format(format_: str | None, output: Path | None) -> str:
     ending = output.suffix.lower().removeprefix(".") if output is not None else ""
     if ending not in {"", "wav", "mp3"}:
-        raise click.UsageError(f"--output {output} ends in .{ending}: allowed are .wav and .mp3")
+        raise click.UsageError(f"--output: expected a name in .wav or .mp3, got {output}")
     if format_ is None:
         return ending or "wav"
     if ending and ending != format_:
@@ -376,7 +378,7 @@ def _for_a_person(event: RecordEvent) -> str:
     )
 
 
-# -- recorder recover -----------------------------------------------------------------------------
+# -- recorder recover ----------------------------------------------------------------------
 
 
 @main.command("recover")
@@ -396,7 +398,7 @@ def recover_(directory: Path) -> None:
         sys.exit(1)
 
 
-# -- recorder detect ------------------------------------------------------------------------------
+# -- recorder detect -----------------------------------------------------------------------
 
 
 @main.command("detect")
@@ -407,7 +409,7 @@ def recover_(directory: Path) -> None:
 def detect_(
     input_: str, input_sensitivity: float, as_json: bool, rate: int | None, encoding: str
 ) -> None:
-    """Tell the digits, the voice and the levels of a file, leg by leg.
+    """Report the digits, the voice and the levels of a file, leg by leg.
 
     Of a stereo file the left channel is the speak leg, the right one the listen leg.
     """

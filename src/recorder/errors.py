@@ -2,14 +2,14 @@
 """What can go wrong, by kind.
 
 RecorderError
-├── OptionError (ValueError)     an option of `record`, `Call` or `Detector` is not allowed
+├── OptionError (ValueError)     an argument of a wrong type, name or value
 ├── FrameError (ValueError)      audio that cannot be taken as PCM of one leg
 ├── ControlIdError (ValueError)  a running recording of the call already has this control_id
 ├── CallEndedError               the call was hung up, or belongs to a parent process
 └── FileError (OSError)          a recording's file cannot be made, or a folder not be recovered
 
 All are raised before anything has changed. What fails while a recording runs ends that
-recording with the state `error` and is told by its terminal event.
+recording with the state `error`, and its terminal event says what.
 """
 
 

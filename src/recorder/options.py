@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
 """What to record, and when it ends: the `audio` argument of `Call.record`."""
 
-import difflib
 import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Literal, Self
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypedDict
 
-from recorder.core import DIGITS
+from recorder.detection.core import DIGITS
 from recorder.errors import OptionError, shown
 
 Direction = Literal["speak", "listen", "both"]
@@ -23,11 +23,28 @@ MOST_SECONDS: Final = 366 * 24 * 3600
 _SECONDS: Final = ("initial_timeout", "end_silence_timeout", "max_length")
 
 
+class AudioOptions(TypedDict, total=False):
+    """The `audio` dict of `record`; RecordOptions says what its keys mean."""
+
+    direction: Direction
+    format: Format
+    stereo: bool
+    initial_timeout: float
+    end_silence_timeout: float
+    terminators: str
+    beep: bool
+    input_sensitivity: float
+    max_length: float
+    noise_tracking: bool
+    voice_only: bool
+    mask_digits: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordOptions:
     """Typed equivalent of the `audio` dict. Times are in seconds; 0 switches a limit off.
 
-    Raises OptionError for a value that is not allowed.
+    OptionError for an unknown name, a wrong type or a value out of range.
 
     - `direction`: the legs recorded; `speak` is what the party says, `listen` what it hears.
     - `format`: 16-bit PCM `wav`, or `mp3`.
@@ -57,29 +74,32 @@ class RecordOptions:
     mask_digits: bool = False
 
     def __post_init__(self) -> None:
-        for key, allowed in _CHOICES.items():
-            _check_choice(key, getattr(self, key), allowed)
+        for key, choices in _CHOICES.items():
+            _check_choice(key, getattr(self, key), choices)
         for key in _SWITCHES:
-            if not isinstance(getattr(self, key), bool):
-                raise OptionError(f"{key} is {getattr(self, key)!r}: allowed are True and False")
+            object.__setattr__(self, key, _switch(key, getattr(self, key)))
         for key in _SECONDS:
-            check_number(key, getattr(self, key), MOST_SECONDS, "seconds (a year)")
-        check_number("input_sensitivity", self.input_sensitivity, 100)
+            value = check_number(key, getattr(self, key), MOST_SECONDS, "seconds (a year)")
+            object.__setattr__(self, key, value)
+        sensitivity = check_number("input_sensitivity", self.input_sensitivity, 100)
+        object.__setattr__(self, "input_sensitivity", sensitivity)
         object.__setattr__(self, "terminators", normalise_digits("terminators", self.terminators))
 
     @classmethod
-    def from_audio(cls, audio: "Mapping[str, Any] | RecordOptions | None") -> "RecordOptions":
-        """The options that a call of `record` means by its `audio` argument."""
+    def from_audio(cls, audio: "AudioOptions | RecordOptions | None") -> "RecordOptions":
+        """Return the options that a call of `record` means by its `audio` argument."""
         if audio is None:
             return cls()
         if isinstance(audio, RecordOptions):
             return audio
         if not isinstance(audio, Mapping):
-            raise OptionError(f"audio is {audio!r}: allowed are a dict of options or RecordOptions")
-        known = [field.name for field in fields(cls)]
+            raise OptionError(
+                f"audio: expected a dict of options or RecordOptions, got {shown(audio)}"
+            )
+        names = [field.name for field in fields(cls)]
         for key in audio:
-            if key not in known:
-                raise OptionError(f"audio has no option {key!r}{_nearest(key, known)}")
+            if key not in names:
+                raise OptionError(f"audio has no option {key!r}{_nearest(key, names)}")
         return cls(**audio)
 
     @classmethod
@@ -89,11 +109,11 @@ class RecordOptions:
         return preset.replace(**changes)
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with some options changed."""
-        known = [field.name for field in fields(self)]
+        """Return a copy with some options changed."""
+        names = [field.name for field in fields(self)]
         for key in changes:
-            if key not in known:
-                raise OptionError(f"there is no option {key!r}{_nearest(key, known)}")
+            if key not in names:
+                raise OptionError(f"there is no option {key!r}{_nearest(key, names)}")
         return replace(self, **changes)
 
     @property
@@ -115,9 +135,9 @@ class RecordOptions:
 
 
 def normalise_digits(key: str, digits: Any) -> str:
-    """DTMF digits in upper case; OptionError for anything else."""
+    """Return DTMF digits in upper case; OptionError for anything else."""
     if not isinstance(digits, str) or any(digit.upper() not in DIGITS for digit in digits):
-        raise OptionError(f"{key} is {digits!r}: allowed are digits out of 0-9 A-D * #")
+        raise OptionError(f"{key}: expected digits out of 0-9 A-D * #, got {shown(digits)}")
     return digits.upper()
 
 
@@ -131,20 +151,56 @@ def timer(seconds: float, sample_rate: int) -> int | None:
     return whole_samples(seconds, sample_rate) if seconds else None
 
 
-def _check_choice(key: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in allowed:
-        hint = _nearest(value, allowed) if isinstance(value, str) else ""
-        raise OptionError(f"{key} is {value!r}: allowed are {', '.join(allowed)}{hint}")
+def check_number(key: str, value: Any, most: int, unit: str = "") -> float:
+    """Return an exact number from 0 to `most`, of any type, as Python's own; else OptionError."""
+    is_number = isinstance(value, numbers.Number) and not isinstance(value, bool)
+    try:
+        fits = is_number and bool(0 <= value <= most)
+    except (TypeError, ArithmeticError):  # a complex number, a Decimal that is none
+        fits = False
+    if not fits:
+        expected = f"a number from 0 to {most} {unit}".rstrip()
+        raise OptionError(f"{key}: expected {expected}, got {shown(value)}")
+    return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
-def check_number(key: str, value: Any, most: int, unit: str = "") -> None:
-    """Raise OptionError unless it is a number from 0 to `most`."""
-    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_number or not 0 <= value <= most:
-        allowed = f"a number from 0 to {most} {unit}".rstrip()
-        raise OptionError(f"{key} is {shown(value)}: allowed is {allowed}")
+def check_path(path: Any, options: RecordOptions) -> Path:
+    """Return a path of the user's own, absolute; OptionError unless it fits the format."""
+    try:
+        target = Path(path).absolute()
+    except TypeError:
+        raise OptionError(f"path: expected a path, got {shown(path)}") from None
+    ending = target.suffix.lower().removeprefix(".")
+    if ending in _CHOICES["format"] and ending != options.format:
+        raise OptionError(
+            f"path: expected one that ends in .{options.format}, as the format, got {str(path)!r}"
+        )
+    return target
 
 
-def _nearest(word: Any, known: "list[str] | tuple[str, ...]") -> str:
-    close = difflib.get_close_matches(str(word).lower(), known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+def check_mode(key: str, mode: Any) -> int:
+    """Return a file's permissions as an int; OptionError unless they are 0 to 0o777."""
+    is_whole = isinstance(mode, numbers.Integral) and not isinstance(mode, bool)
+    if not is_whole or not 0 <= mode <= 0o777:
+        raise OptionError(f"{key}: expected one from 0 to 0o777, got {shown(mode)}")
+    return int(mode)
+
+
+def _switch(key: str, value: Any) -> bool:
+    # numpy's own: what a comparison of arrays gives.
+    if type(value).__name__ not in {"bool", "bool_"}:
+        raise OptionError(f"{key}: expected True or False, got {shown(value)}")
+    return bool(value)
+
+
+def _check_choice(key: str, value: Any, choices: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in choices:
+        hint = _nearest(value, choices) if isinstance(value, str) else ""
+        raise OptionError(f"{key}: expected one of {', '.join(choices)}, got {shown(value)}{hint}")
+
+
+def _nearest(word: Any, names: "list[str] | tuple[str, ...]") -> str:
+    import difflib  # here: only who mistypes pays for it
+
+    close = difflib.get_close_matches(str(word).lower(), names, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names)}"

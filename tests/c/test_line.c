@@ -278,12 +278,12 @@ static void digits_that_sound(void) {
       held_process(&held, NULL, frame, NULL, frame);
     held_decode(&held, REC_LISTEN);
     held_grow_reports(&held);
-    CHECK(rec_line_sounding(held.line, '7') == -1);
+    CHECK(rec_line_sounding(held.line, REC_SPEAK, '7') == -1);
     for (size_t done = 0; done < signal.n; done += frame)
       held_process(&held, signal.pcm + done, frame, signal.pcm + done, frame);
     held_take(&held);
-    CHECK_NEAR((double)rec_line_sounding(held.line, '7'), (double)lead, RATE[r] / 500.0);
-    CHECK(rec_line_sounding(held.line, '8') == -1);
+    CHECK_NEAR((double)rec_line_sounding(held.line, REC_SPEAK, '7'), (double)lead, RATE[r] / 500.0);
+    CHECK(rec_line_sounding(held.line, REC_SPEAK, '8') == -1);
     for (int leg = 0; leg < REC_LEGS; leg++) {
       CHECK(held.logs[leg].count == 1);
       CHECK_NEAR((double)held.logs[leg].edges[0].position, (double)lead, RATE[r] / 500.0);
@@ -293,7 +293,7 @@ static void digits_that_sound(void) {
     }
     rec_line_decode(held.line, REC_LISTEN, NULL);
     rec_line_decode(held.line, REC_SPEAK, NULL);
-    CHECK(rec_line_sounding(held.line, '7') == -1);
+    CHECK(rec_line_sounding(held.line, REC_SPEAK, '7') == -1);
     CHECK(rec_line_reports_needed(held.line) == 0);
     CHECK(rec_line_digits_settled_until(held.line, REC_SPEAK) == (int64_t)(lead + signal.n));
     CHECK(rec_line_finish_digits(held.line, REC_SPEAK, NULL, NULL) == 0);

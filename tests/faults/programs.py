@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Programs that something happens to, run by tests/test_faults.py.
+"""Programs that something happens to, run by way of tests/faults/running.py.
 
     python -m tests.faults.programs NAME FOLDER [ARGUMENT]
 
-Each prints what its recordings' terminal events tell, as JSON.
+Each prints the params of its recordings' terminal events, as JSON.
 """
 
 import gc
@@ -17,28 +17,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recorder import Call, CallEndedError, FileError, RecordAction, RecordEvent, recover
-from tests import signals
-from tests.test_call import NO_LIMITS, feed_frames
+from tests.recordings import AUDIO, NO_LIMITS, feed_frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
 
-AUDIO = signals.noise(3, -20)
 
-
-def told(action: RecordAction) -> dict[str, Any]:
+def params_of(action: RecordAction) -> dict[str, Any]:
     return dict(action.join(20).params)
 
 
-def tell(value: Any) -> None:
+def show(value: Any) -> None:
     print(json.dumps(value), flush=True)
 
 
 # -- the disk ------------------------------------------------------------------------------------
 
 
-def two_disks(folder: Path, format_: str) -> None:
+def two_disks(folder: Path, format_: Any) -> None:
     """One recording on the disk that fails, one beside it."""
     call = Call()
     actions = {}
@@ -48,11 +45,11 @@ def two_disks(folder: Path, format_: str) -> None:
         actions[name] = call.record({**NO_LIMITS, "format": format_}, path=path)
     feed_frames(call, AUDIO)
     call.hangup()
-    tell({name: told(action) for name, action in actions.items()})
+    show({name: params_of(action) for name, action in actions.items()})
 
 
 def no_permission(folder: Path, moment: str) -> None:
-    """The folder takes no new names any more; root may do everything, nobody may not."""
+    """Nothing can be named in the folder any more: root may do everything, nobody may not."""
     os.setuid(65534)
     call = Call(directory=folder)
     if moment == "before":
@@ -60,7 +57,7 @@ def no_permission(folder: Path, moment: str) -> None:
         try:
             call.record(NO_LIMITS)
         except FileError as error:
-            tell(str(error))
+            show(str(error))
         folder.chmod(0o700)
     action = call.record(NO_LIMITS)
     feed_frames(call, AUDIO[:8000])
@@ -70,9 +67,9 @@ def no_permission(folder: Path, moment: str) -> None:
     if moment == "publish":
         folder.chmod(0o500)
     action.stop()
-    tell(told(action))
+    show(params_of(action))
     folder.chmod(0o700)
-    tell([(str(found.path), found.duration) for found in recover(folder)])
+    show([(str(found.path), found.duration) for found in recover(folder)])
 
 
 def open_files(folder: Path, _: str) -> None:
@@ -97,7 +94,7 @@ def open_files(folder: Path, _: str) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (used + 2, hard))
     actions[0].call.feed(speak=AUDIO[8000:])
     call.hangup()
-    tell({"errors": errors, "staged": staged, "told": [told(action) for action in actions]})
+    show({"errors": errors, "staged": staged, "ended": [params_of(action) for action in actions]})
 
 
 # -- how it ends ---------------------------------------------------------------------------------
@@ -129,9 +126,9 @@ def leave(folder: Path, how: str) -> None:
 
 def handler_for_ever(folder: Path, kind: str) -> None:
     """A handler does not return, or the disk does not; the process exits all the same."""
-    import recorder.call
+    from recorder.runtime import lifecycle
 
-    setattr(recorder.call, "_EXIT_PATIENCE_SECONDS", 0.2)  # noqa: B010  # it is Final
+    setattr(lifecycle, "_EXIT_PATIENCE_SECONDS", 0.2)  # noqa: B010  # it is Final
     never = threading.Event()
     call = Call(directory=folder)
     other = call.record(NO_LIMITS)
@@ -145,11 +142,11 @@ def handler_for_ever(folder: Path, kind: str) -> None:
         call.record(NO_LIMITS, on_completed=wait)
     else:
         call.record(NO_LIMITS, path=folder / "stuck.wav")
-        file = call._running[-1].capture._output.file
+        file = call._recordings._running[-1].writer.file
         setattr(file, "write", lambda _: never.wait())  # noqa: B010  # a method
     feed_frames(call, AUDIO)
     call.hangup()
-    tell(told(other))
+    show(params_of(other))
 
 
 # -- fork ----------------------------------------------------------------------------------------
@@ -180,7 +177,7 @@ def _as_child(call: Call, action: RecordAction, folder: Path) -> dict[str, Any]:
         "refused": refused,
         "answer": answer,
         "state": action.state,
-        "own": told(recording),
+        "own": params_of(recording),
         "busy": [found.outcome for found in recover(folder)],
     }
 
@@ -197,7 +194,7 @@ def fork(folder: Path, _: str) -> None:
         os.close(let_go)
         os.write(to_parent, json.dumps(_as_child(call, action, folder)).encode())
         os.close(to_parent)
-        os.read(wait_for_parent, 1)  # lives on
+        os.read(wait_for_parent, 1)  # lives longer
         sys.exit(0)
     os.close(to_parent)
     with os.fdopen(from_child) as answer:
@@ -208,7 +205,7 @@ def fork(folder: Path, _: str) -> None:
     os.waitpid(child, 0)
     feed_frames(call, AUDIO[16000:])
     call.hangup()
-    tell({"child": seen, "busy": busy, "told": told(action)})
+    show({"child": seen, "busy": busy, "params": params_of(action)})
 
 
 def parent_dies(folder: Path, _: str) -> None:
@@ -246,27 +243,27 @@ def multiprocess(folder: Path, _: str) -> None:
     process.join(20)
     feed_frames(call, AUDIO[8000:])
     action.stop()
-    tell({"status": process.exitcode, "told": told(action)})
+    show({"status": process.exitcode, "params": params_of(action)})
 
 
 # -- several processes ---------------------------------------------------------------------------
 
 
 def together(folder: Path, path: str) -> None:
-    """Record when told to, under the same ids as another process, or the same path."""
-    tell("ready")
+    """Record on command, under the same ids as another process, or the same path."""
+    show("ready")
     sys.stdin.readline()
     call = Call(directory=folder, call_id="same", node_id="same")
     try:
         action = call.record(NO_LIMITS, control_id="same", path=path or None)
     except FileError as error:
-        tell(str(error))
+        show(str(error))
         return
-    tell("recording")
+    show("recording")
     sys.stdin.readline()
     feed_frames(call, AUDIO)
     action.stop()
-    tell(told(action))
+    show(params_of(action))
 
 
 def interrupted(folder: Path, _: str) -> None:
@@ -292,7 +289,7 @@ def interrupted(folder: Path, _: str) -> None:
             interrupts += 1
     signal.setitimer(signal.ITIMER_REAL, 0)
     call.hangup()
-    tell({"frames": frames, "told": told(action), "position": call.position})
+    show({"frames": frames, "params": params_of(action), "position": call.position})
 
 
 if __name__ == "__main__":

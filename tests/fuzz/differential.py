@@ -27,7 +27,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from recorder.core import DigitDecoder, Edge, VoiceDetector, samples
+from recorder.detection.core import DigitDecoder, Edge, VoiceDetector, samples
 from tests import signals
 from tests.reference.digits import digits
 from tests.reference.voice import voice

@@ -49,7 +49,8 @@ static int expected(const held_line *held, const record *r, const int *modes, co
   if (!fed[0] && !fed[1])
     return 0;
   const int leg = fed[0] ? 0 : 1;
-  const int64_t n = (int64_t)bytes[leg] / 2, allowed = n > held->line->skew ? n : held->line->skew;
+  const int64_t n = (int64_t)bytes[leg] / 2;
+  const int64_t allowed = at == -1 && n > held->line->skew ? n : held->line->skew;
   const int64_t behind = (int64_t)r->n[leg] + n - allowed - (int64_t)r->n[1 - leg];
   if (behind <= 0)
     return 1;

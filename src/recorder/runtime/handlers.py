@@ -10,7 +10,6 @@ A handler gets its events in order, and a slow one delays only its own. What it 
 SystemExit and KeyboardInterrupt end its loop, as they do in any callback.
 """
 
-import asyncio
 import inspect
 import itertools
 import logging
@@ -22,23 +21,28 @@ from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from recorder.errors import OptionError, shown
-from recorder.events import RecordEvent
+from recorder.runtime.loops import running_loop
 from recorder.runtime.threads import HANDLERS
 from recorder.runtime.weakbag import WeakBag
 
-Handler = Callable[[RecordEvent], Any]
+if TYPE_CHECKING:
+    import asyncio
+
+    from recorder.events import Event
+
+Handler = Callable[[Any], Any]
 Done = Callable[[], None]
 
 _LOG: Final = logging.getLogger("recorder")
 _ENDS_A_LOOP: Final = (SystemExit, KeyboardInterrupt)
 _LOOK_SECONDS: Final = 0.25  # between two looks at whether loops still run
 # Tasks that have begun: a loop holds its tasks by weak references only.
-_tasks: Final[set[asyncio.Task[None]]] = set()
+_tasks: Final["set[asyncio.Task[None]]"] = set()
 # Loops that end with the handler that runs in them: nothing can be called there later.
-_own_loops: Final[set[asyncio.AbstractEventLoop]] = set()
+_own_loops: Final["set[asyncio.AbstractEventLoop]"] = set()
 _subscriptions: Final["WeakBag[Subscription]"] = WeakBag()
 # Tasks and threads that a handler starts by asyncio inherit it: the handler may wait for them.
 _is_in_handler: Final = ContextVar("recorder_is_in_handler", default=False)
@@ -64,17 +68,13 @@ class Subscription:
         if not callable(handler):
             raise OptionError(f"handler: expected a function of one event, got {shown(handler)}")
         self._handler = handler
-        self._loop: asyncio.AbstractEventLoop | None
-        try:
-            self._loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self._loop = None
+        self._loop = running_loop()
         if self._loop in _own_loops:
             self._loop = None
         self._is_warned = False
         # Apart from the calls that are scheduled: when a loop is closed, some of those move to
         # threads while others are already there, and the events must stay in order.
-        self._events: deque[tuple[RecordEvent, Done]] = deque()
+        self._events: deque[tuple[Event, Done]] = deque()
         self._lane = HANDLERS.lane()
         _subscriptions.add(self)
 
@@ -85,16 +85,16 @@ class Subscription:
 
     @property
     def is_stalled(self) -> bool:
-        """Whether its loop is open but does not run: nobody knows when the handler is called."""
+        """Whether its loop is open but does not run: it is uncertain when the handler is called."""
         loop = self._loop
         return loop is not None and not loop.is_running() and not loop.is_closed()
 
     @property
     def runs_in_this_thread(self) -> bool:
         """Whether the handler cannot be called while the calling thread is blocked."""
-        return self._loop is not None and self._loop is asyncio._get_running_loop()
+        return self._loop is not None and self._loop is running_loop()
 
-    def deliver(self, event: RecordEvent, done: Done) -> None:
+    def deliver(self, event: "Event", done: Done) -> None:
         """Have the handler called with an event, after those before. Does not wait for it.
 
         `done` is called once, when the handler has been called: a plain function has returned or
@@ -130,6 +130,8 @@ class Subscription:
 
     def call_in_loop(self) -> None:
         """Call the handler, in its loop, with the events that are there."""
+        import asyncio  # here: whoever uses no event loop does not pay for it
+
         for _ in range(len(self._events)):
             event, done = self._events.popleft()
             mark = _is_in_handler.set(True)
@@ -164,6 +166,8 @@ class Subscription:
         try:
             result = function()
             if inspect.isawaitable(result):
+                import asyncio
+
                 asyncio.run(self._run_in_own_loop(result))
         except BaseException:  # the thread is needed by others
             self.log_failure()
@@ -172,7 +176,8 @@ class Subscription:
             done()
 
     async def _run_in_own_loop(self, awaitable: Awaitable[Any]) -> None:
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
+        assert loop is not None
         _own_loops.add(loop)
         try:
             await awaitable
@@ -227,6 +232,8 @@ class _Steps(Coroutine[Any, Any, None]):
     def send(self, value: Any) -> Any:
         """Run the next step."""
         if self._coroutine is None:
+            import asyncio
+
             self._coroutine = _await(self._awaitable)
             if (task := asyncio.current_task()) is not None:
                 _tasks.add(task)
@@ -246,7 +253,7 @@ class _Steps(Coroutine[Any, Any, None]):
             self._coroutine.close()
 
     def __await__(self) -> Generator[Any, Any, None]:
-        raise NotImplementedError("only for a task")
+        raise TypeError("only a task runs this")
 
     def __del__(self) -> None:
         if self._coroutine is None and not self._is_moved and not sys.is_finalizing():
@@ -285,9 +292,7 @@ class Delivery:
     does not run is not waited for: its loop may never run again.
     """
 
-    def __init__(
-        self, event: RecordEvent, subscriptions: Sequence[Subscription], then: Done
-    ) -> None:
+    def __init__(self, event: "Event", subscriptions: Sequence[Subscription], then: Done) -> None:
         self._event = event
         self._subscriptions = tuple(subscriptions)
         self._then = then

@@ -62,7 +62,7 @@ if sys.platform == "win32":
     def sync_folder(folder: Path) -> None:
         """Nothing: Windows keeps names by its journal, and opens no folder."""
 
-    def write_at(file: FileIO, position: int, data: bytes | bytearray) -> None:
+    def write_at(file: FileIO, position: int, data: bytes | bytearray | memoryview) -> None:
         """Write all of the bytes at a position; OSError when the file cannot take them."""
         file.seek(position)
         rest = memoryview(data)
@@ -91,7 +91,7 @@ else:
         finally:
             os.close(descriptor)
 
-    def write_at(file: FileIO, position: int, data: bytes | bytearray) -> None:
+    def write_at(file: FileIO, position: int, data: bytes | bytearray | memoryview) -> None:
         """Write all of the bytes at a position; OSError when the file cannot take them."""
         written = os.pwrite(file.fileno(), data, position)
         while written < len(data):

@@ -26,7 +26,6 @@ from io import FileIO
 from operator import xor
 from typing import Final
 
-import lameenc
 import numpy as np
 from numpy.typing import NDArray
 
@@ -141,10 +140,9 @@ def _blank_info_frame(sample_rate: int, channels: int) -> tuple[bytes, int, int]
     needed = _HEADER_BYTES + _side_bytes(version, channels) + _INFO_TAG_BYTES
     index, frame_bytes = next(
         (index, frame_bytes)
-        for index, allowed in enumerate(_kbps(version))
-        if allowed >= kbps
-        and (frame_bytes := _samples_per_frame(sample_rate) * allowed * 125 // sample_rate)
-        >= needed
+        for index, rate in enumerate(_kbps(version))
+        if rate >= kbps
+        and (frame_bytes := _samples_per_frame(sample_rate) * rate * 125 // sample_rate) >= needed
     )
     mode = _MONO if channels == 1 else _JOINT_STEREO
     head = bytes([0xFF, _second_byte(version), index << 4 | rate_index << 2, mode << 6])
@@ -207,6 +205,8 @@ class Mp3Encoder:
         self._pending = b""  # encoded, not on disk
         self._flushed = False
         self._counter = FrameCounter(sample_rate)
+        import lameenc  # here: it takes long, and a WAV does not need it
+
         self._lame = lameenc.Encoder()
         self._lame.silence()
         self._lame.set_in_sample_rate(sample_rate)

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 from weakref import WeakSet
 
-import soundfile
-
 from recorder.errors import FileError
+from recorder.runtime import lifecycle
 from recorder.writing.disk import (
     MOVES_OPEN_FILES,
     create,
@@ -63,6 +62,8 @@ def name_part(identifier: str) -> str:
 
 def readable_samples(path: Path) -> int | None:
     """How many samples a file that may be damaged plays, per channel; None when it is no audio."""
+    import soundfile  # here: it takes long, and only a damaged file needs it
+
     try:
         return int(soundfile.info(str(path)).frames)
     except (OSError, RuntimeError):
@@ -229,5 +230,4 @@ def _leave_to_parent() -> None:
         file.close()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
+lifecycle.at_fork(_leave_to_parent)

@@ -80,8 +80,10 @@ class WavEncoder:
 
     def write(self, block: NDArray[np.int16]) -> None:
         """Append a block; OSError when the file cannot take it."""
+        if not len(block):
+            return
         # Samples first: the header never claims more than there is.
-        write_at(self._file, self.size, block.astype("<i2", copy=False).tobytes())
+        write_at(self._file, self.size, block.astype("<i2", order="C", copy=False).data.cast("B"))
         samples = self.samples + len(block)
         self._write_header(samples)
         self.samples = samples

@@ -2,9 +2,13 @@
 """One recording's life: what it keeps, and when and why it ends.
 
 Pure: positions and edges in, decisions out. A decision about a position is made once everything
-that may have happened up to it is known (`judge`), and what happened first, by position, wins.
+that may have happened up to it is settled (`judge`), and what happened first, by position, wins.
 The outcome is therefore a function of the audio and of the positions of the commands, however
 the audio was cut into frames.
+
+A pause acts on each leg where that leg is when the command comes: what is fed in between is
+hidden, whichever leg is ahead. On the clock, the pause is what lies between both on all legs of
+the recording: that is left out of the file, and there the timers do not run.
 
     created ──start──▶ recording ◀──resume── paused
        │                   │ └────pause────▶   │
@@ -12,13 +16,15 @@ the audio was cut into frames.
 """
 
 import heapq
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from recorder.placement.timeline import Leg
 
 State = Literal["created", "recording", "paused", "finished", "no_input", "error"]
 Reason = Literal[
@@ -39,27 +45,12 @@ class Ending:
     digit: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Segment:
-    """A stretch of the call as it stands in the file: the legs' audio, or silence.
-
-    `joined_at` is where the stretch of audio that it belongs to began after a pause, `joins_at`
-    where a pause ends it; None where it has no such join.
-    """
-
-    start: int
-    end: int
-    silent: bool = False
-    joined_at: int | None = None
-    joins_at: int | None = None
-
-
 @dataclass(slots=True)
 class Pause:
-    """A stretch that is not recorded; `end` is None while it lasts.
+    """A stretch of the clock that is not recorded; `end` is None while it lasts.
 
     `paused` and `skipped` are the samples of all pauses before it: those during which the timers
-    stood still, and those that are not in the file.
+    did not run, and those that are not in the file.
     """
 
     start: int
@@ -73,12 +64,20 @@ class Pause:
         return (position if self.end is None else min(position, self.end)) - self.start
 
     def paused_until(self, position: int) -> int:
-        """What the timers have stood still for by then, this pause included."""
+        """For how long the timers have not run by then, this pause included."""
         return self.paused + self.until(position)
 
     def skipped_until(self, position: int) -> int:
         """What is left out of the file by then, this pause included."""
         return self.skipped + (self.until(position) if self.behavior == "skip" else 0)
+
+
+@dataclass(slots=True)
+class Hidden:
+    """What was fed on one leg while the recording was paused; `end` is None while it is."""
+
+    start: int
+    end: int | None
 
 
 @dataclass(slots=True)
@@ -89,16 +88,20 @@ class _Stretch:
     end: int | None
 
 
-# A leg, a digit, or what a revision says.
-_Detail = str | tuple[str, int, tuple[tuple[int, int | None], ...]]
+# A digit; or the leg of voice and, of a revision, since when which stretches hold instead.
+_Detail = str | tuple["Leg", int, tuple[tuple[int, int | None], ...]]
 
 # Stretches of voice that may still be revised: they began within the last 4 s, at most one every
 # 40 ms.
 _KEPT: Final = 101
 
 
-def _start_of(pause: Pause) -> int:
+def _start_of(pause: Pause | Hidden) -> int:
     return pause.start
+
+
+def _first(stretch: tuple[int, int | None]) -> int:
+    return stretch[0]
 
 
 class _Happening(IntEnum):
@@ -114,51 +117,73 @@ class _Happening(IntEnum):
     VOICE_START = 4
 
 
+_VOICE: Final = (_Happening.VOICE_START, _Happening.VOICE_END)
+
+
 class Recording:
     """The state machine. All positions and durations are in samples; None is no limit.
 
-    `start` is where the file begins (after a beep); `max_length` bounds the file. Voice is told
-    per leg; there is voice while there is any on one of them.
+    - `legs`: those that are recorded. Voice is reported per leg; there is voice while there is
+      any on one of them.
+    - `start`: where the file begins (after a beep). `max_length` bounds the file.
+    - `voice_slack`, `tone_slack`: by how much the position of a voice edge, and of a tone's
+      onset, may be off the audio that made it.
     """
 
     def __init__(
         self,
         *,
+        legs: "Sequence[Leg]",
         start: int,
         initial_timeout: int | None,
         end_silence_timeout: int | None,
         max_length: int | None,
         terminators: str,
+        voice_slack: int = 0,
+        tone_slack: int = 0,
     ) -> None:
         self.start = start
         self.ending: Ending | None = None
         self.judged = start
+        self._legs = legs
         self._applied = start  # position of what was judged last
         self._initial_timeout = initial_timeout
         self._end_silence_timeout = end_silence_timeout
         self._max_length = max_length
+        self._has_timers = (initial_timeout, end_silence_timeout, max_length) != (None,) * 3
         self._terminators = terminators
+        self._voice_slack = voice_slack
+        self._tone_slack = tone_slack
         self._heap: list[tuple[int, _Happening, int, _Detail]] = []
         self._count = 0
+        self._urgent = 0  # of those that happen, all but the begin and end of voice
         self._pauses: list[Pause] = []
+        self._hidden: dict[Leg, list[Hidden]] = {"speak": [], "listen": []}
+        # What was played while paused, where it is heard on the listen leg.
+        self._hidden_playing: list[tuple[int, int]] = []
         # As of `judged`:
         self._pause: Pause | None = None
         self._pauses_begun = 0
-        self._voice: dict[str, list[_Stretch]] = {}  # of each leg, as far back as it may change
-        self._heard_for_good = False  # by voice that is not in there any more
+        # Voice of each leg, as far back as it may change.
+        self._voice: dict[Leg, list[_Stretch]] = {"speak": [], "listen": []}
+        self._had_voice_before = False  # by voice that is not in there any more
+
+    def begin_at(self, start: int) -> None:
+        """Begin elsewhere: the beep moved. Only before anything happened."""
+        self.start = self.judged = self._applied = start
 
     # -- what happens ----------------------------------------------------------------------
 
-    def voice_start(self, leg: str, position: int) -> None:
+    def voice_start(self, leg: "Leg", position: int) -> None:
         """Voice began on a leg."""
-        self._push(position, _Happening.VOICE_START, leg)
+        self._push(position, _Happening.VOICE_START, (leg, 0, ()))
 
-    def voice_end(self, leg: str, position: int) -> None:
+    def voice_end(self, leg: "Leg", position: int) -> None:
         """Voice ended on a leg."""
-        self._push(position, _Happening.VOICE_END, leg)
+        self._push(position, _Happening.VOICE_END, (leg, 0, ()))
 
     def voice_revised(
-        self, leg: str, since: int, stretches: "Sequence[tuple[int, int | None]]", position: int
+        self, leg: "Leg", since: int, stretches: "Sequence[tuple[int, int | None]]", position: int
     ) -> None:
         """As of `position`, voice on a leg that began at `since` or later was this instead.
 
@@ -167,17 +192,23 @@ class Recording:
         self._push(position, _Happening.VOICE_REVISED, (leg, since, tuple(stretches)))
 
     def press(self, digit: str, position: int) -> bool:
-        """Tell a digit of the party; return whether it may end the recording.
+        """Take a digit of the party; return whether it may end the recording.
 
-        One whose tone began before the recording did was meant for something else.
+        One whose tone began before the recording did was meant for something else, and one that
+        began while it was paused is nothing to it.
         """
-        counts = digit in self._terminators and position >= self.start
+        counts = (
+            digit in self._terminators
+            and position >= self.start
+            and not self._is_hidden("speak", position, self._tone_slack)
+        )
         if counts:
             self._push(position, _Happening.DIGIT, digit)
         return counts
 
     def _push(self, position: int, what: _Happening, detail: "_Detail" = "") -> None:
         self._count += 1
+        self._urgent += what not in _VOICE
         at = max(position, self.judged)
         heapq.heappush(self._heap, (at, what, self._count, detail))
 
@@ -188,29 +219,50 @@ class Recording:
         """Whether a pause lasts, as the user last commanded."""
         return bool(self._pauses) and self._pauses[-1].end is None
 
-    def pause(self, position: int, behavior: PauseBehavior) -> None:
-        """Leave out, or silence, what comes from here on."""
+    def pause(self, positions: "Mapping[Leg, int]", behavior: PauseBehavior) -> int:
+        """Leave out, or silence, what comes from here on; return the pause's position."""
         if self.paused:
-            return
-        at = max(position, self.start)
+            return self._pauses[-1].start
+        at = max(self.start, *(positions[leg] for leg in self._legs))
         paused = skipped = 0
         if self._pauses:
             paused = self._pauses[-1].paused_until(at)
             skipped = self._pauses[-1].skipped_until(at)
         self._pauses.append(Pause(at, None, behavior, paused, skipped))
+        for leg, hidden in self._hidden.items():
+            hidden.append(Hidden(positions[leg], None))
         self._push(at, _Happening.PAUSE_OR_RESUME)
+        return at
 
-    def resume(self, position: int) -> None:
-        """Record again from here on."""
-        if not self.paused:
-            return
+    def resume(self, positions: "Mapping[Leg, int]") -> int:
+        """Record again from here on; return the position at which the clock runs again."""
         pause = self._pauses[-1]
-        pause.end = max(position, pause.start)
+        if pause.end is not None:
+            return pause.end
+        pause.end = max(pause.start, min(positions[leg] for leg in self._legs))
+        for leg, hidden in self._hidden.items():
+            hidden[-1].end = positions[leg]
+            if positions[leg] <= hidden[-1].start:
+                hidden.pop()
         self._push(pause.end, _Happening.PAUSE_OR_RESUME)
+        return pause.end
 
-    def stop(self, position: int, reason: Reason, known: int) -> Ending:
-        """End here, unless what is known by now ended it before."""
-        self.judge(known, position)
+    def hide_playing(self, start: int, end: int) -> None:
+        """Hide what was played while paused, wherever it is heard."""
+        playing = self._hidden_playing
+        if playing and playing[-1][1] >= start:
+            start = playing.pop()[0]
+        playing.append((start, end))
+
+    def clear_playing(self, position: int) -> None:
+        """What was to be heard from a position on was taken back."""
+        self._hidden_playing = [
+            (start, min(end, position)) for start, end in self._hidden_playing if start < position
+        ]
+
+    def stop(self, position: int, reason: Reason, settled: int) -> Ending:
+        """End here, unless what is settled by now ended it before."""
+        self.judge(settled, position)
         if self.ending is None:
             state: Literal["finished", "error"] = "error" if reason == "error" else "finished"
             self._end(position, state, reason)
@@ -219,49 +271,55 @@ class Recording:
 
     # -- judging ---------------------------------------------------------------------------
 
-    def judge(self, known: int, upto: int = 0) -> None:
-        """Decide all that can be: everything before `known` is known.
+    def judge(self, settled: int, upto: int = 0) -> None:
+        """Decide all that can be: everything before `settled` has been reported.
 
-        From there to `upto` only what was told counts, and the file's length: nobody can say yet
-        whether there was silence.
+        From there to `upto` only what was reported counts, and the file's length: whether there
+        was silence is undecided.
         """
-        upto = max(known, upto)
+        upto = max(settled, upto)
         while self._heap and self._heap[0][0] <= upto and self.ending is None:
             position, what, _, detail = heapq.heappop(self._heap)
-            self._run_timers(position, known)
+            self._urgent -= what not in _VOICE
+            self._run_timers(position, settled)
             if self.ending is None:
                 self._apply(position, what, detail)
                 self._applied = position
         if self.ending is None:
-            self._run_timers(upto, known)
-        self.judged = max(self.judged, known)
+            self._run_timers(upto, settled)
+        self.judged = max(self.judged, settled)
 
     @property
-    def next_change(self) -> int | None:
-        """The position at which, if nothing else happens, there is something to decide."""
+    def next_deadline(self) -> int | None:
+        """The position before which, if nothing else happens, there is nothing to decide."""
         deadline = min((position for position, _, _ in self._deadlines()), default=None)
-        if self._heap and (deadline is None or self._heap[0][0] < deadline):
-            return self._heap[0][0]
-        return deadline
+        if not self._heap:
+            return deadline
+        # Voice that began or ended decides nothing at once: it moves deadlines.
+        first = self._heap[0][0]
+        if not self._urgent:
+            if self._end_silence_timeout is None:
+                return deadline
+            first += self._end_silence_timeout
+        return first if deadline is None else min(deadline, first)
 
     def _apply(self, position: int, what: _Happening, detail: "_Detail") -> None:
         match what, detail:
-            case _Happening.VOICE_START, str(leg):
-                stretches = self._voice.setdefault(leg, [])
-                self._forget(stretches)
+            case _Happening.VOICE_START, (leg, _, _):
+                stretches = self._voice[leg]
+                self._forget(leg, stretches)
                 stretches.append(_Stretch(position, None))
-            case _Happening.VOICE_END, str(leg):
+            case _Happening.VOICE_END, (leg, _, _):
                 # A revision may have taken its stretch away, or ended it.
-                newest = self._voice.get(leg, [])[-1:]
+                newest = self._voice[leg][-1:]
                 if newest and newest[0].end is None:
                     newest[0].end = position
             case _Happening.VOICE_REVISED, (leg, since, revised):
-                stretches = self._voice.setdefault(leg, [])
+                stretches = self._voice[leg]
                 stretches[:] = [old for old in stretches if old.start < since]
                 stretches.extend(_Stretch(start, end) for start, end in revised)
             case _Happening.DIGIT, str(digit):
-                if self._pause is None:
-                    self._end(position, "finished", "terminator", digit)
+                self._end(position, "finished", "terminator", digit)
             case _Happening.PAUSE_OR_RESUME, _:
                 self._pause_or_resume()
 
@@ -272,19 +330,36 @@ class Recording:
         else:
             self._pause = None
 
-    def _forget(self, stretches: "list[_Stretch]") -> None:
+    def _forget(self, leg: "Leg", stretches: "list[_Stretch]") -> None:
         """Let go of the oldest, which are past revision."""
         while len(stretches) > _KEPT:
-            self._heard_for_good |= self._counts(stretches.pop(0))
+            self._had_voice_before |= self._counts(leg, stretches.pop(0))
 
-    def _counts(self, stretch: "_Stretch") -> bool:
+    def _counts(self, leg: "Leg", stretch: "_Stretch") -> bool:
         """Whether a stretch of voice lasted while it was recorded."""
         if stretch.end is None:
             return self._pause is None
-        return self._timer_time(stretch.end) > self._timer_time(stretch.start)
+        seen = stretch.start
+        slack = self._voice_slack
+        for start, end in self.hidden(leg, seen - slack, stretch.end + slack):
+            if start - slack > seen:
+                break
+            if end is None:
+                return False
+            seen = max(seen, end + slack)
+        return seen < stretch.end
+
+    def _is_hidden(self, leg: "Leg", position: int, slack: int) -> bool:
+        """Whether what began there, or up to `slack` later, was fed while paused."""
+        hidden = self._hidden[leg]
+        index = bisect_right(hidden, position + slack, key=_start_of)
+        if not index:
+            return False
+        end = hidden[index - 1].end
+        return end is None or position < end
 
     def _timer_time(self, position: int) -> int:
-        """A position on a clock that stands still while paused."""
+        """A position on a clock that does not run while paused."""
         pause = self._pause_before(position)
         return position - self.start - (pause.paused_until(position) if pause else 0)
 
@@ -293,19 +368,21 @@ class Recording:
         index = bisect_left(self._pauses, position, key=_start_of)
         return self._pauses[index - 1] if index else None
 
-    def _heard(self) -> bool:
-        return self._heard_for_good or any(
-            self._counts(stretch) for stretches in self._voice.values() for stretch in stretches
+    def _had_voice(self) -> bool:
+        return self._had_voice_before or any(
+            self._counts(leg, stretch)
+            for leg, stretches in self._voice.items()
+            for stretch in stretches
         )
 
     def _silent_since(self) -> int | None:
         """The timers' time at which the last voice ended; None: it lasts, or there was none."""
         latest = None
-        for stretches in self._voice.values():
+        for leg, stretches in self._voice.items():
             if stretches and stretches[-1].end is None:
                 return None
             for stretch in reversed(stretches):
-                if stretch.end is not None and self._counts(stretch):
+                if stretch.end is not None and self._counts(leg, stretch):
                     end = self._timer_time(stretch.end)
                     latest = end if latest is None else max(latest, end)
                     break
@@ -313,14 +390,14 @@ class Recording:
 
     def _deadlines(self) -> "Iterator[tuple[int, int, Reason]]":
         """The running timers' ends: position, rank at the same position, reason."""
-        stood_still = skipped = 0  # finished pauses only, as far as judged
+        not_run = skipped = 0  # finished pauses only, as far as judged
         if self._pauses_begun:
             last = self._pauses[self._pauses_begun - 1]
             until = last.start if self._pause is last or last.end is None else last.end
-            stood_still, skipped = last.paused_until(until), last.skipped_until(until)
-        elapsed = self.start + stood_still
+            not_run, skipped = last.paused_until(until), last.skipped_until(until)
+        elapsed = self.start + not_run
         if self._pause is None:
-            if self._initial_timeout is not None and not self._heard():
+            if self._initial_timeout is not None and not self._had_voice():
                 yield elapsed + self._initial_timeout, 0, "initial_timeout"
             if self._end_silence_timeout is not None:
                 silent_since = self._silent_since()
@@ -331,12 +408,14 @@ class Recording:
         ):
             yield self.start + self._max_length + skipped, 2, "max_length"
 
-    def _run_timers(self, upto: int, known: int) -> None:
+    def _run_timers(self, upto: int, settled: int) -> None:
+        if not self._has_timers:
+            return
         due = min(
             (
                 (position, rank, reason)
                 for position, rank, reason in self._deadlines()
-                if position <= (upto if reason == "max_length" else min(upto, known))
+                if position <= (upto if reason == "max_length" else min(upto, settled))
             ),
             default=None,
         )
@@ -358,43 +437,41 @@ class Recording:
 
     # -- the file --------------------------------------------------------------------------
 
-    def keeps(self, start: int, end: int) -> "Iterator[tuple[int, int]]":
-        """The parts of the stretch from `start` to `end` whose audio may be kept at all."""
-        start = max(start, self.start)
-        if not self._pauses:
-            if start < end:
-                yield start, end
-            return
-        for segment in self.segments(start, end):
-            if not segment.silent:
-                yield segment.start, segment.end
-
-    def segments(self, start: int, end: int) -> "Iterator[Segment]":
-        """How the stretch from `start` to `end` stands in the file, in order."""
+    def kept(self, start: int, end: int) -> "Iterator[tuple[int, int]]":
+        """The parts of the clock from `start` to `end` that are in the file, in order."""
         at = start
-        joined_at: int | None = None
-        index = bisect_left(self._pauses, start, key=_start_of)
-        while index:  # the last one before may still last, or its join be near
-            index -= 1
-            if self._pauses[index].end != self._pauses[index].start:
-                break
+        index = max(0, bisect_left(self._pauses, start, key=_start_of) - 1)
         while at < end and index < len(self._pauses):
             pause = self._pauses[index]
             index += 1
-            if pause.end == pause.start:
+            if pause.behavior != "skip":
                 continue
             if at < min(pause.start, end):
-                stop = min(pause.start, end)
-                yield Segment(start=at, end=stop, joined_at=joined_at, joins_at=pause.start)
-                at = stop
-            pause_end = end if pause.end is None else min(pause.end, end)
-            if at < pause_end:
-                if pause.behavior == "silence":
-                    yield Segment(start=at, end=pause_end, silent=True)
-                at = pause_end
-            joined_at = pause.end
+                yield at, min(pause.start, end)
+                at = pause.start
+            at = max(at, end if pause.end is None else pause.end)
         if at < end:
-            yield Segment(start=at, end=end, joined_at=joined_at)
+            yield at, end
+
+    def hidden(self, leg: "Leg", start: int, end: int) -> "Sequence[tuple[int, int | None]]":
+        """What of a leg from `start` to `end` is hidden, in order; the last one's end may be open.
+
+        Of each, all of it, also where it begins before or ends after that.
+        """
+        hidden = self._hidden[leg]
+        found: list[tuple[int, int | None]] = []
+        if hidden:
+            first = max(0, bisect_left(hidden, start, key=_start_of) - 1)
+            last = bisect_left(hidden, end, key=_start_of)
+            found += [
+                (one.start, one.end)
+                for one in hidden[first:last]
+                if one.end is None or one.end > start
+            ]
+        if leg == "listen" and self._hidden_playing:
+            found += [(a, b) for a, b in self._hidden_playing if a < end and b > start]
+            found.sort(key=_first)
+        return found
 
     def length(self, position: int) -> int:
         """The file's samples up to a position."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One press of a key, heard as a tone and told out of band, is one press.
+"""One press of a key, seen as a tone and reported out of band, is one press.
 
 A gateway that sends RFC 4733 events often leaves the tone, or its first part, in the audio; both
 arrive, in either order, apart by what the jitter buffer holds.
@@ -16,7 +16,7 @@ class _Press:
     in_band: bool
 
 
-class Presses:
+class DigitMerger:
     """Pairs each tone with at most one out-of-band digit near it.
 
     `tolerance` is how far outside the tone, in samples, its out-of-band twin may be.
@@ -27,17 +27,17 @@ class Presses:
         self._single: list[_Press] = []  # those without a twin so far
 
     def tone(self, digit: str, start: int) -> bool:
-        """A tone became known: is this a new press?"""
+        """Take a tone that was confirmed; return whether it is a new press."""
         return self._is_new(_Press(digit, start, None, in_band=True), start)
 
     def tone_ended(self, digit: str, end: int) -> None:
-        """The tone of this digit that lasted is over."""
+        """Take the end of the tone of this digit that lasted."""
         for press in self._single:
             if press.in_band and press.digit == digit and press.end is None:
                 press.end = end
 
-    def told(self, digit: str, position: int, now: int) -> bool:
-        """A digit came out of band: is this a new press?"""
+    def out_of_band(self, digit: str, position: int, now: int) -> bool:
+        """Take a digit that was reported; return whether it is a new press."""
         return self._is_new(_Press(digit, position, position, in_band=False), now)
 
     def _is_new(self, press: _Press, now: int) -> bool:
@@ -52,7 +52,7 @@ class Presses:
         return True
 
     def _near(self, a: _Press, b: _Press) -> bool:
-        tone, told = (a, b) if a.in_band else (b, a)
-        if told.start < tone.start - self._tolerance:
+        tone, report = (a, b) if a.in_band else (b, a)
+        if report.start < tone.start - self._tolerance:
             return False
-        return tone.end is None or told.start <= tone.end + self._tolerance
+        return tone.end is None or report.start <= tone.end + self._tolerance

@@ -5,15 +5,14 @@ Inside soxr samples are floats: with 16-bit ones it adds dither, which differs f
 is heard as noise where there was digital silence.
 """
 
+import numbers
 from math import gcd
 from typing import Final
 
-import numpy as np
 import soxr
-from numpy.typing import NDArray
 
-from recorder import core
-from recorder.errors import OptionError
+from recorder.detection import core
+from recorder.errors import OptionError, shown
 
 LOWEST_RATE: Final = 4000
 HIGHEST_RATE: Final = 192000
@@ -22,14 +21,17 @@ _QUALITY: Final = "HQ"
 # Input further away from a sample than this, in samples of the lower of the two rates, has no part
 # in it: at this quality, twice what soxr's filters were seen to reach.
 _REACH: Final = 256
+# A call of soxr costs as much for one frame as for several: they are taken together.
+_BATCH_SECONDS: Final = 0.1
 
 
 def check_rate(name: str, rate: int) -> None:
     """Raise OptionError unless audio may come at this rate, in Hz."""
-    is_whole = isinstance(rate, int) and not isinstance(rate, bool)
+    is_whole = isinstance(rate, numbers.Integral) and not isinstance(rate, bool)
     if not is_whole or not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise OptionError(
-            f"{name} is {rate!r}: allowed is a whole number from {LOWEST_RATE} to {HIGHEST_RATE} Hz"
+            f"{name}: expected a whole number from {LOWEST_RATE} to {HIGHEST_RATE} Hz,"
+            f" got {shown(rate)}"
         )
 
 
@@ -53,6 +55,9 @@ class Resampler:
     """
 
     __slots__ = (
+        "_batch",
+        "_batch_samples",
+        "_batch_size",
         "_carried",
         "_due",
         "_given",
@@ -64,6 +69,7 @@ class Resampler:
         "_reach",
         "_stream",
         "_taken",
+        "carries",
     )
 
     def __init__(self, in_rate: int, out_rate: int) -> None:
@@ -72,8 +78,12 @@ class Resampler:
         self._in_rate = in_rate
         self._out_rate = out_rate
         self._stream = soxr.ResampleStream(in_rate, out_rate, 1, dtype="float32", quality=_QUALITY)
+        self._batch: list[bytes] = []  # input for the next call of soxr
+        self._batch_samples = 0
+        self._batch_size = round(in_rate * _BATCH_SECONDS)
         self._taken = 0  # input samples since the start, of all streams
         self._carried = b""  # input that is not worth an output sample yet
+        self.carries = False  # whether there is such input, or some that counts for the next one
         self._due = 0  # output samples that this stream's input so far stands for
         self._given = 0  # those of them that came out
         # The stream's last input, from where the phase is that of its start.
@@ -92,6 +102,7 @@ class Resampler:
         before = self._taken * rate_out // rate_in
         self._taken += len(pcm) >> 1
         n = self._taken * rate_out // rate_in - before
+        self.carries = self._taken * rate_out % rate_in != 0
         if self._carried:
             pcm = self._carried + pcm
             self._carried = b""
@@ -100,12 +111,33 @@ class Resampler:
         self._carried = pcm
         return 0, b""
 
+    @property
+    def pending(self) -> int:
+        """Call samples that the stream's input stands for and that have not come out."""
+        return self._due - self._given
+
+    def continue_with(self, pcm: bytes, n: int) -> bytes:
+        """Take and process input that is worth a whole number of call samples."""
+        self._taken += len(pcm) >> 1
+        return self.process(pcm, n)
+
     def process(self, pcm: bytes, n: int) -> bytes:
         """Take the stream's next input, which stands for `n` call samples; what is ready."""
         self._due += n
-        self._kept += pcm
-        out = _to_pcm(self._stream.resample_chunk(_to_floats(pcm)))
-        if out:
+        self._batch.append(pcm)
+        self._batch_samples += len(pcm) >> 1
+        if self._batch_samples < self._batch_size:
+            return b""
+        return self._resample(last=False)
+
+    def _resample(self, *, last: bool) -> bytes:
+        pcm = b"".join(self._batch)
+        self._batch.clear()
+        self._batch_samples = 0
+        out = core.rounded_to_pcm(self._stream.resample_chunk(core.pcm_to_floats(pcm), last=last))
+        if not last:
+            self._kept += pcm
+        if out and not last:
             self._given += len(out) >> 1
             needed = self._given * self._in_rate // self._out_rate - self._reach
             surplus = (needed - self._kept_from) // self._period * self._period
@@ -121,29 +153,19 @@ class Resampler:
         """
         if not self._due:
             return b""
-        rest = self._exactly_due(_to_pcm(self._stream.resample_chunk(_to_floats(b""), last=True)))
+        rest = self._exactly_due(self._resample(last=True))
         self._stream.clear()
         self._due = self._given = self._kept_from = 0
         self._kept.clear()
         return rest
 
     def peek(self) -> bytes:
-        """What `flush` would give, to within rounding; the stream goes on."""
+        """What `flush` would give, to within rounding; the stream continues."""
         ahead = self._given - self._kept_from * self._out_rate // self._in_rate
-        kept = _to_floats(bytes(self._kept))
+        kept = core.pcm_to_floats(bytes(self._kept) + b"".join(self._batch))
         out = soxr.resample(kept, self._in_rate, self._out_rate, quality=_QUALITY)
-        return self._exactly_due(_to_pcm(out[ahead:]))
+        return self._exactly_due(core.rounded_to_pcm(out[ahead:]))
 
     def _exactly_due(self, pcm: bytes) -> bytes:
         length = 2 * max(0, self._due - self._given)
         return pcm[:length].ljust(length, b"\0")
-
-
-def _to_floats(pcm: bytes) -> NDArray[np.float32]:
-    return np.frombuffer(pcm, np.int16).astype(np.float32)
-
-
-def _to_pcm(floats: NDArray[np.float32]) -> bytes:
-    if not floats.size:
-        return b""
-    return np.clip(np.rint(floats), -32768, 32767).astype(np.int16).tobytes()

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from recorder import core
-from recorder.core import DigitDecoder, Edge, VoiceDetector
-from recorder.frames import Encoding, Frame, to_pcm
+from recorder.detection import core
+from recorder.detection.core import DigitDecoder, Edge, VoiceDetector
 from recorder.options import check_number
+from recorder.placement.frames import Encoding, Frame, to_pcm
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Speech is levels at least so far above the floor; less says nothing about where to put a gate.
+# Speech is levels at least so far above the floor; less does not say where to put a gate.
 _CONTRAST_DB: Final = 12.0
 
 
@@ -29,7 +29,7 @@ class Digit:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class VoiceSpan:
     """A stretch of input, in samples, `end` exclusive."""
 
     start: int
@@ -45,7 +45,7 @@ class Detection:
     """
 
     digits: tuple[Digit, ...]
-    voice: tuple[Span, ...]
+    voice: tuple[VoiceSpan, ...]
     levels: NDArray[np.float32]
 
     @property
@@ -79,7 +79,7 @@ class Detection:
 class Detector:
     """Detects on one leg live. Positions are in samples since the detector's first one.
 
-    OptionError for a sample rate or an `input_sensitivity` that is not allowed.
+    OptionError for a sample rate or an `input_sensitivity` of a wrong type or value.
     """
 
     def __init__(self, sample_rate: int, input_sensitivity: float = 44.0) -> None:
@@ -88,10 +88,10 @@ class Detector:
         self._voice = VoiceDetector(sample_rate, input_sensitivity)
 
     def process(self, frame: Frame, encoding: Encoding = "pcm16") -> tuple[Edge, ...]:
-        """Process a frame, of any length; return the edges that were decided, digits first.
+        """Take a frame, of any length; return the edges that it settles, in order of position.
 
-        A voice edge is decided up to 0.1 s, a digit's start about 0.05 s after its position.
-        FrameError for audio that is not allowed.
+        A voice edge is settled up to 0.1 s, a digit's start about 0.05 s after its position.
+        FrameError for audio that is no frame of one leg.
         """
         pcm = to_pcm(frame, encoding)
         pointer, n = core.samples(pcm), len(pcm) // 2
@@ -126,7 +126,9 @@ def detect(
             Digit(digit=digit, start=start, end=end)
             for start, end, digit in _pairs(edges, "digit_start")
         ),
-        voice=tuple(Span(start=start, end=end) for start, end, _ in _pairs(edges, "voice_start")),
+        voice=tuple(
+            VoiceSpan(start=start, end=end) for start, end, _ in _pairs(edges, "voice_start")
+        ),
         levels=levels[: n // voice.frame],
     )
 

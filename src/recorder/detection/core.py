@@ -6,13 +6,14 @@ its positions count from its first sample, and its samples are native 16-bit PCM
 pointer that `samples` makes once and several detectors may share.
 """
 
+import numbers
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
 from recorder._core import ffi, lib
-from recorder.errors import OptionError
+from recorder.errors import OptionError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ SAMPLE_RATES: Final = (8000, 16000, 24000, 32000, 44100, 48000)
 DIGITS: Final = "0123456789ABCD*#"
 
 EdgeKind = Literal["voice_start", "voice_end", "digit_start", "digit_end", "voice_revised"]
-Encoding = Literal["pcmu", "pcma"]
+Law = Literal["pcmu", "pcma"]
 
 SPEAK: Final[int] = lib.REC_SPEAK
 LISTEN: Final[int] = lib.REC_LISTEN
@@ -80,11 +81,13 @@ class SampleError(Exception):
         self.index = index
 
 
-def check_sample_rate(sample_rate: int) -> None:
-    """Raise OptionError unless the rate is one of SAMPLE_RATES."""
-    if not isinstance(sample_rate, int) or sample_rate not in SAMPLE_RATES:
-        allowed = ", ".join(map(str, SAMPLE_RATES))
-        raise OptionError(f"sample_rate is {sample_rate!r}: allowed are {allowed}")
+def check_sample_rate(sample_rate: object) -> int:
+    """Return the rate as an int; OptionError unless it is one of SAMPLE_RATES."""
+    is_whole = isinstance(sample_rate, numbers.Integral) and not isinstance(sample_rate, bool)
+    if not is_whole or sample_rate not in SAMPLE_RATES:
+        expected = ", ".join(map(str, SAMPLE_RATES))
+        raise OptionError(f"sample_rate: expected one of {expected}, got {shown(sample_rate)}")
+    return int(sample_rate)
 
 
 def level_frame(sample_rate: int) -> int:
@@ -147,7 +150,7 @@ class VoiceDetector:
         voice_only: bool = False,
         quiet_blocks: int = 4,
     ) -> None:
-        check_sample_rate(sample_rate)
+        sample_rate = check_sample_rate(sample_rate)
         self._state = _uncleared("rec_voice *")
         options = _voice_options(input_sensitivity, noise_tracking, voice_only, quiet_blocks)
         if lib.rec_voice_init(self._state, sample_rate, options):
@@ -225,7 +228,7 @@ class DigitDecoder:
     __slots__ = ("_buffer", "_rate", "_state")
 
     def __init__(self, sample_rate: int) -> None:
-        check_sample_rate(sample_rate)
+        sample_rate = check_sample_rate(sample_rate)
         self._state = _dtmf_decoder(sample_rate)
         self._rate = sample_rate
         self._buffer = _EdgeBuffer(sample_rate, sample_rate // 10)
@@ -256,11 +259,6 @@ class DigitDecoder:
         """No digit that starts before this position will be reported any more."""
         return int(lib.rec_dtmf_settled_until(self._state))
 
-    def sounding(self, digit: str) -> int | None:
-        """Where the confirmed tone of this digit that is sounding began."""
-        position = int(lib.rec_dtmf_sounding(self._state, ord(digit)))
-        return None if position < 0 else position
-
 
 class VoiceTap:
     """A voice detector on one leg of a `Line`; `source` marks its reports."""
@@ -276,6 +274,10 @@ class VoiceTap:
     def settled_until(self) -> int:
         """No edge before this position of the call will be reported, revisions aside."""
         return int(lib.rec_tap_settled_until(self._state))
+
+    def be_patient(self) -> None:
+        """Let starts and ends of voice wait until something else is due."""
+        lib.rec_tap_set_patient(self._state, 1)
 
     def move(self, start: int) -> None:
         """Begin at this position instead; nothing happens once it has begun."""
@@ -326,7 +328,7 @@ class Line:
         )
         self.decode(SPEAK)
 
-    # -- audio -------------------------------------------------------------------------------
+    # -- audio -----------------------------------------------------------------------------
 
     def process(self, speak: bytes | None, n: int, listen: bytes | None, m: int) -> bool:
         """Take the next n samples of the speak leg and m of the other; None is silence.
@@ -381,7 +383,7 @@ class Line:
         lib.rec_line_set_reports(self._state, reports, capacity)
         return reports
 
-    # -- reports -----------------------------------------------------------------------------
+    # -- reports ---------------------------------------------------------------------------
 
     def take(self) -> "list[tuple[int, Edge]]":
         """The reports waiting, each with its source."""
@@ -431,9 +433,9 @@ class Line:
         """No digit of the leg that starts before this position will be reported any more."""
         return int(lib.rec_line_digits_settled_until(self._state, leg))
 
-    def sounding(self, digit: str) -> int | None:
-        """Where the confirmed tone of this digit that is sounding on the speak leg began."""
-        position = int(lib.rec_line_sounding(self._state, ord(digit)))
+    def sounding(self, leg: int, digit: str) -> int | None:
+        """Where the confirmed tone of this digit that is sounding on the leg began."""
+        position = int(lib.rec_line_sounding(self._state, leg, ord(digit)))
         return None if position < 0 else position
 
     def finish_digits(self, leg: int) -> "list[Edge]":
@@ -443,7 +445,7 @@ class Line:
         count = lib.rec_line_finish_digits(self._state, leg, copy, buffer.edges)
         return buffer.read(count)
 
-    # -- state -------------------------------------------------------------------------------
+    # -- state -----------------------------------------------------------------------------
 
     def position(self, leg: int) -> int:
         """Where the leg continues."""
@@ -504,17 +506,17 @@ def pcm_to_floats(pcm: bytes) -> "NDArray[np.float32]":
     return np.frombuffer(pcm, np.int16).astype(np.float32)
 
 
-_DECODE: Final[dict[Encoding, "Callable[..., None]"]] = {
+_DECODE: Final[dict[Law, "Callable[..., None]"]] = {
     "pcmu": lib.rec_ulaw_decode,
     "pcma": lib.rec_alaw_decode,
 }
-_ENCODE: Final[dict[Encoding, "Callable[..., None]"]] = {
+_ENCODE: Final[dict[Law, "Callable[..., None]"]] = {
     "pcmu": lib.rec_ulaw_encode,
     "pcma": lib.rec_alaw_encode,
 }
 
 
-def g711_decode(coded: bytes, encoding: Encoding) -> bytes:
+def g711_decode(coded: bytes, encoding: Law) -> bytes:
     """ITU-T G.711 to native 16-bit PCM."""
     pcm = np.empty(len(coded), np.int16)
     source, target = ffi.from_buffer("uint8_t[]", coded), ffi.from_buffer("int16_t[]", pcm)
@@ -522,7 +524,7 @@ def g711_decode(coded: bytes, encoding: Encoding) -> bytes:
     return pcm.tobytes()
 
 
-def g711_encode(pcm: bytes, encoding: Encoding) -> bytes:
+def g711_encode(pcm: bytes, encoding: Law) -> bytes:
     """Native 16-bit PCM to ITU-T G.711."""
     coded = np.empty(len(pcm) // 2, np.uint8)
     _ENCODE[encoding](samples(pcm), ffi.from_buffer("uint8_t[]", coded), len(coded))
