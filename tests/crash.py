@@ -24,7 +24,7 @@ import numpy as np
 import soundfile
 
 from recorder import Call, Recovered, recover
-from recorder.writing import StagedFile
+from recorder.writing.staged import StagedFile
 from tests import signals
 from tests.signals import RATES, Pcm
 

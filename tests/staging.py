@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from recorder import Recovered, recover
-from recorder.writing import StagedFile
+from recorder.writing.staged import StagedFile
 from recorder.writing.wav import HEADER_BYTES
 from tests import signals
 from tests.signals import Pcm

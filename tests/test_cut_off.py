@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from recorder import Recovered
-from recorder.writing import StagedFile
 from recorder.writing.mp3 import info_frame
+from recorder.writing.staged import StagedFile
 from recorder.writing.wav import HEADER_BYTES, header
 from tests import signals
 from tests.signals import RATES, Pcm

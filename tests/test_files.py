@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from recorder import Call, FileError
-from recorder.writing import StagedFile, name_part
+from recorder.writing.staged import StagedFile, name_part
 from tests import signals
 from tests.conftest import Events, settle
 from tests.recordings import NO_LIMITS, audio_of, feed_frames, path_of, result_of

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 from recorder import Call, FileError
-from recorder.writing import make_folder
-from recorder.writing.disk import free_number, give_name
+from recorder.writing.disk import free_number, give_name, make_folder
 from tests.recordings import NO_LIMITS, path_of, result_of
 from tests.staging import Format, read, start
 

@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 
 from recorder import FileError, Recovered, recover
-from recorder.writing import StagedFile
 from recorder.writing.mp3 import info_frame
-from recorder.writing.staged import staged_name
+from recorder.writing.staged import StagedFile, staged_name
 from recorder.writing.wav import header
 from tests import signals
 from tests.crash import kill_once

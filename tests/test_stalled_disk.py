@@ -31,7 +31,7 @@ from tests.recordings import (
 from tests.signals import Pcm
 
 if TYPE_CHECKING:
-    from recorder.writing import StagedFile
+    from recorder.writing.staged import StagedFile
 
 
 class StalledDisk:

@@ -11,6 +11,7 @@ and RecordEvent for what it reports. `recover` finishes the files that a crash l
 """
 
 import logging
+from typing import TYPE_CHECKING, Any
 
 from recorder.action import Acknowledgement, RecordAction
 from recorder.call import Call
@@ -27,9 +28,20 @@ from recorder.errors import (
 from recorder.events import DigitEvent, RecordEvent, VoiceEvent
 from recorder.options import AudioOptions, RecordOptions
 from recorder.placement.timeline import CallStats, LegStats
-from recorder.writing import Recovered, recover
+
+if TYPE_CHECKING:
+    from recorder.writing.recovery import Recovered, recover
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name in {"Recovered", "recover"}:  # later: a process that only records does not need it
+        from recorder.writing import recovery
+
+        return getattr(recovery, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 # Nothing is printed unless the program configures logging.
 logging.getLogger("recorder").addHandler(logging.NullHandler())

@@ -6,7 +6,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import quote, urlsplit, urlunsplit
 
 RECORD_EVENT: Final = "calling.call.record"
 VOICE_EVENT: Final = "voice"
@@ -128,6 +127,8 @@ def file_url(base_url: str | None, path: Path) -> str:
     """Return a file's URL: its own, or the base's with its name; a query stays behind that."""
     if base_url is None:
         return path.as_uri()
+    from urllib.parse import quote, urlsplit, urlunsplit  # here: who has no base needs none
+
     name = quote(os.fsencode(path.name))
     scheme, host, folder, query, fragment = urlsplit(base_url)
     return urlunsplit((scheme, host, f"{folder.rstrip('/')}/{name}", query, fragment))

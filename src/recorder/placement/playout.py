@@ -7,20 +7,16 @@ it since the call's start.
 
 from collections import deque
 from math import gcd
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
-import soxr
 
 from recorder.detection import core
 from recorder.placement.frames import SAMPLE_BYTES
+from recorder.placement.resampling import REACH, new_stream, resample
 
 Kind = Literal["play", "beep"]
 
-_QUALITY: Final = "HQ"
-# Input further away than this, in samples of the lower of two rates, has no part in an output
-# sample: at this quality, twice what soxr's filters were seen to reach.
-_REACH: Final = 256
 _MOST_KEPT_SECONDS: Final = 2  # behind both the clock and the sender, for the rates of frames
 
 
@@ -54,7 +50,7 @@ class Playout:
         self.given = 0  # how far a sender has been given audio by `take`
         self._has_sender = False
         self._queue: deque[Queued] = deque()
-        self._stream: soxr.ResampleStream | None = None
+        self._stream: Any = None
         self._stream_rate = 0
         self._stream_in = self._stream_due = 0
 
@@ -92,9 +88,7 @@ class Playout:
             return start, last.end
         if self._stream is None or self._stream_rate != rate:
             self._finish_stream()
-            self._stream = soxr.ResampleStream(
-                rate, self.rate, 1, dtype="float32", quality=_QUALITY
-            )
+            self._stream = new_stream(rate, self.rate)
             self._stream_rate, self._stream_in, self._stream_due = rate, 0, last.due
         self._stream_in += len(pcm) // SAMPLE_BYTES
         floats = self._stream.resample_chunk(core.pcm_to_floats(pcm))
@@ -189,7 +183,7 @@ class Playout:
             found = self.overlay(start, n)
             return None if found is None else found[0]
         period = rate // gcd(rate, self.rate)  # of the phase, in samples of `rate`
-        reach = _REACH * max(rate, self.rate) // self.rate  # of input
+        reach = REACH * max(rate, self.rate) // self.rate  # of input
         margin = -(-reach * rate // self.rate // period) * period
         first = start // period * period - margin
         begin = first * self.rate // rate
@@ -198,7 +192,7 @@ class Playout:
         if found is None:
             return None
         pcm = bytes(SAMPLE_BYTES * max(0, -begin)) + found[0]
-        out = soxr.resample(core.pcm_to_floats(pcm), self.rate, rate, quality=_QUALITY)
+        out = resample(core.pcm_to_floats(pcm), self.rate, rate)
         out = out[start - first : start - first + n]
         return core.rounded_to_pcm(out).ljust(n * SAMPLE_BYTES, b"\0")
 

@@ -7,12 +7,14 @@ is heard as noise where there was digital silence.
 
 import numbers
 from math import gcd
-from typing import Final
-
-import soxr
+from typing import TYPE_CHECKING, Any, Final
 
 from recorder.detection import core
 from recorder.errors import OptionError, shown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LOWEST_RATE: Final = 4000
 HIGHEST_RATE: Final = 192000
@@ -20,7 +22,7 @@ HIGHEST_RATE: Final = 192000
 _QUALITY: Final = "HQ"
 # Input further away from a sample than this, in samples of the lower of the two rates, has no part
 # in it: at this quality, twice what soxr's filters were seen to reach.
-_REACH: Final = 256
+REACH: Final = 256
 # A call of soxr costs as much for one frame as for several: they are taken together.
 _BATCH_SECONDS: Final = 0.1
 
@@ -33,6 +35,21 @@ def check_rate(name: str, rate: int) -> None:
             f"{name}: expected a whole number from {LOWEST_RATE} to {HIGHEST_RATE} Hz,"
             f" got {shown(rate)}"
         )
+
+
+def new_stream(in_rate: int, out_rate: int) -> Any:
+    """Return a soxr.ResampleStream of mono float32."""
+    import soxr  # here: a call whose audio comes at its own rate does not need it
+
+    return soxr.ResampleStream(in_rate, out_rate, 1, dtype="float32", quality=_QUALITY)
+
+
+def resample(floats: "NDArray[np.float32]", in_rate: int, out_rate: int) -> "NDArray[np.float32]":
+    """Resample a stretch as if silence were around it."""
+    import soxr
+
+    out: NDArray[np.float32] = soxr.resample(floats, in_rate, out_rate, quality=_QUALITY)
+    return out
 
 
 def part(pcm: bytes, whole: int, offset: int, n: int) -> bytes:
@@ -77,7 +94,7 @@ class Resampler:
         check_rate("in_rate", in_rate)
         self._in_rate = in_rate
         self._out_rate = out_rate
-        self._stream = soxr.ResampleStream(in_rate, out_rate, 1, dtype="float32", quality=_QUALITY)
+        self._stream = new_stream(in_rate, out_rate)
         self._batch: list[bytes] = []  # input for the next call of soxr
         self._batch_samples = 0
         self._batch_size = round(in_rate * _BATCH_SECONDS)
@@ -90,7 +107,7 @@ class Resampler:
         self._kept = bytearray()
         self._kept_from = 0
         self._period = in_rate // gcd(in_rate, out_rate)
-        self._reach = _REACH * max(in_rate, out_rate) // out_rate
+        self._reach = REACH * max(in_rate, out_rate) // out_rate
 
     def take(self, pcm: bytes) -> tuple[int, bytes]:
         """How many call samples the next input stands for, and the PCM to be processed for them.
@@ -163,7 +180,7 @@ class Resampler:
         """What `flush` would give, to within rounding; the stream continues."""
         ahead = self._given - self._kept_from * self._out_rate // self._in_rate
         kept = core.pcm_to_floats(bytes(self._kept) + b"".join(self._batch))
-        out = soxr.resample(kept, self._in_rate, self._out_rate, quality=_QUALITY)
+        out = resample(kept, self._in_rate, self._out_rate)
         return self._exactly_due(core.rounded_to_pcm(out[ahead:]))
 
     def _exactly_due(self, pcm: bytes) -> bytes:

@@ -26,6 +26,7 @@ from io import FileIO
 from operator import xor
 from typing import Final
 
+import lameenc
 import numpy as np
 from numpy.typing import NDArray
 
@@ -205,8 +206,6 @@ class Mp3Encoder:
         self._pending = b""  # encoded, not on disk
         self._flushed = False
         self._counter = FrameCounter(sample_rate)
-        import lameenc  # here: it takes long, and a WAV does not need it
-
         self._lame = lameenc.Encoder()
         self._lame.silence()
         self._lame.set_in_sample_rate(sample_rate)

@@ -31,16 +31,16 @@ from recorder.writing.disk import (
     release,
     sync_folder,
 )
-from recorder.writing.mp3 import Mp3Encoder
 from recorder.writing.wav import WavEncoder
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from recorder.writing.mp3 import Mp3Encoder
+
 Format = Literal["wav", "mp3"]
 
-_ENCODERS: Final[dict[str, type[WavEncoder | Mp3Encoder]]] = {"wav": WavEncoder, "mp3": Mp3Encoder}
 _LONGEST_PART: Final = 80
 # How many staged files of one name are asked, the last ones first, whether they are being written.
 # More is what crashes left, and a recording beside a live one gets a number at worst.
@@ -92,6 +92,14 @@ def final_name(staged: Path) -> Path | None:
     return None if match is None else staged.with_name(match[1] + match[2])
 
 
+def _encoder(format: Format) -> "type[WavEncoder | Mp3Encoder]":
+    if format == "wav":
+        return WavEncoder
+    from recorder.writing.mp3 import Mp3Encoder  # here: a WAV does not need it
+
+    return Mp3Encoder
+
+
 class StagedFile:
     """A recording's file while it is written, and `staged`, where it is: at last its final name.
 
@@ -114,7 +122,7 @@ class StagedFile:
         except (OSError, ValueError) as error:
             raise FileError(f"cannot record to {path}: {error}") from error
         try:
-            self._encoder = _ENCODERS[format](self._file, sample_rate, channels)
+            self._encoder = _encoder(format)(self._file, sample_rate, channels)
         except (OSError, RuntimeError) as error:
             release(self._file)
             self.staged.unlink(missing_ok=True)
