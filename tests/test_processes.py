@@ -70,6 +70,13 @@ def test_fork_while_recording(tmp_path: Path) -> None:
 
 
 @linux
+def test_fork_while_another_thread_feeds_a_call_that_records_nothing(tmp_path: Path) -> None:
+    """The child may use the call: nobody holds its lock there."""
+    (statuses,) = output_of("fork_while_fed", tmp_path)
+    assert statuses == [0] * 40
+
+
+@linux
 def test_a_child_that_outlives_its_parent_holds_nothing(tmp_path: Path) -> None:
     with program("parent_dies", tmp_path) as process:
         process.wait(60)

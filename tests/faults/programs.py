@@ -208,6 +208,35 @@ def fork(folder: Path, _: str) -> None:
     show({"child": seen, "busy": busy, "params": params_of(action)})
 
 
+def fork_while_fed(folder: Path, _: str) -> None:
+    """Fork again and again while another thread feeds a call that records nothing."""
+    call = Call(directory=folder)
+    done = threading.Event()
+
+    def feed() -> None:
+        odd = AUDIO[:159]
+        while not done.is_set():
+            call.feed(speak=AUDIO[:160], listen=odd[:0])  # the long way, under the lock
+            call.feed(speak=odd)
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    states = []
+    for _ in range(40):
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # a child that hangs is killed
+            call.feed(speak=AUDIO[:160])
+            action = call.record(NO_LIMITS)
+            call.feed(speak=AUDIO[:160])
+            call.hangup()
+            os._exit(0 if action.join(10).state == "finished" else 1)
+        states.append(os.waitpid(child, 0)[1])
+    done.set()
+    feeder.join()
+    show(states)
+
+
 def parent_dies(folder: Path, _: str) -> None:
     """A forked child outlives its parent, and does not hold the parent's files."""
     call = Call(directory=folder)
