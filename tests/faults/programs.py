@@ -222,7 +222,7 @@ def fork_while_fed(folder: Path, _: str) -> None:
     feeder = threading.Thread(target=feed)
     feeder.start()
     states = []
-    for _ in range(40):
+    for _attempt in range(40):
         child = os.fork()
         if child == 0:
             signal.alarm(20)  # a child that hangs is killed

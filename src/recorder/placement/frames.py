@@ -115,7 +115,7 @@ def _array_to_pcm(array: NDArray[np.generic], encoding: Encoding) -> bytes:
         raise FrameError(
             f"an array: expected one dimension, the samples of one leg, got shape {array.shape}"
         )
-    if isinstance(array, np.ma.MaskedArray):
+    if hasattr(array, "mask"):  # of numpy.ma, which is not imported for this
         raise FrameError("an array: expected one without a mask, got a masked array")
     if encoding != "pcm16":
         check_encoding(encoding)
