@@ -65,7 +65,7 @@ def row(name: str, goal: str, values: list[str]) -> str:
 
 
 def line_rows(line: Line, chosen: list[Receiver]) -> Iterator[str]:
-    """The line, and what there is to know beyond it."""
+    """The line, and the details of what each receiver did."""
     values, details = [], []
     for receiver in chosen:
         why_not = line.why_not(receiver)

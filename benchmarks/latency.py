@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""How long the thread that feeds is kept while many MP3 recordings run in its process.
+"""How long `feed` keeps its thread while many MP3 recordings run in the process.
 
     python -m benchmarks.latency [--recordings 200] [--seconds 30]
 
 In every tick of 20 ms one call with a WAV recording is fed, then all calls with an MP3 recording
-each: both legs, speech, at 8 kHz, in mono. Each `feed` is timed. The same is done with as many
-turns of a loop that takes as long and does nothing: what the machine itself adds. And with
-aiortc's MediaRecorder, which encodes in the event loop, one MP3 each: timed is how long its task
-keeps the loop for a frame (from getting it to asking for the next: encoding and muxing), without
-what asyncio adds. It takes one leg, and is given 8 kHz; what it makes of them is its own choice.
+each: both legs, speech, at 8 kHz, in mono. Each `feed` is timed. So are as many turns of a loop
+that takes as long and does nothing, which shows what the machine itself adds. And so is aiortc's
+MediaRecorder, which encodes in the event loop, one MP3 each: timed is how long its task keeps the
+loop for a frame (from getting it to asking for the next: encoding and muxing), without what asyncio
+adds. It takes one leg, at 8 kHz; bit rate and quality are its own choice.
 
 The call with the WAV comes first after the pause, on cold caches: its median is high for that.
 Goal: a feed's p99.9 is less than 20 times its median, of that call and of the others.
@@ -30,7 +30,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks import signals
+from benchmarks import feeding, signals
 from benchmarks.signals import FRAME_SECONDS, RATE
 from recorder import Call, RecordOptions
 from recorder._core import lib
@@ -44,7 +44,7 @@ _TRIAL_SECONDS: Final = 5
 _GOAL: Final = 20
 _EMPTY: Final = lib.rec_level_frame
 
-# What is done in a tick, by its number; it notes the times itself.
+# Does what is due in the tick of this number, and notes the times itself.
 Tick = Callable[[int], None]
 
 
@@ -74,7 +74,7 @@ class _Clock:
         return self._next - now
 
     def run(self) -> Run:
-        """What became of all of them."""
+        """How the ticks so far went."""
         passed = time.perf_counter() - self._start
         busy = time.process_time() - self._busy
         return Run(share=min(1.0, self.ticks * FRAME_SECONDS / passed), cores=busy / passed)
@@ -88,21 +88,14 @@ def _paced(tick: Tick, seconds: float) -> Run:
     return clock.run()
 
 
-# -- whose time is taken ----------------------------------------------------------------------
-
-
-def _frames() -> list[tuple[bytes, bytes]]:
-    """Both legs of eight seconds of a call."""
-    call = signals.stereo_call(8)
-    legs = [signals.in_frames(np.ascontiguousarray(call[:, leg])) for leg in (0, 1)]
-    return list(zip(*legs, strict=True))
+# -- what is timed ----------------------------------------------------------------------------
 
 
 def _recorder(
     recordings: int, seconds: float, folder: Path
 ) -> tuple[Run, "array[int]", "array[int]"]:
     """The run, and the nanoseconds of each feed: of the call with the WAV, and of the others."""
-    frames = _frames()
+    frames = feeding.ticks()
     kinds = ["wav", *["mp3"] * recordings]
     calls = [Call(RATE, directory=folder) for _ in kinds]
     actions = [
@@ -139,7 +132,7 @@ def _recorder(
 
 
 def _nothing(turns: int, recordings: int, seconds: float) -> tuple[Run, "array[int]"]:
-    """As many turns of so many empty cffi calls: what is long is the machine's doing."""
+    """As many turns of so many empty cffi calls: a long one is the machine's doing."""
     taken = array("q")
     call = _EMPTY
 
@@ -157,7 +150,7 @@ def _nothing(turns: int, recordings: int, seconds: float) -> tuple[Run, "array[i
 
 
 def _turns(nanoseconds: float) -> int:
-    """How many empty calls take so long."""
+    """How many empty calls take this long."""
     number = 20_000
     call = _EMPTY
     start = time.perf_counter_ns()
@@ -171,11 +164,11 @@ def _media_recorder(recordings: int, seconds: float, folder: Path) -> tuple[Run,
     av: Any = importlib.import_module("av")
     media: Any = importlib.import_module("aiortc.contrib.media")
     tracks: Any = importlib.import_module("aiortc.mediastreams")
-    said = [speak for speak, _ in _frames()]
+    spoken = [speak for speak, _ in feeding.ticks()]
     taken = array("q")
     clock = time.perf_counter_ns
 
-    class Track(tracks.MediaStreamTrack):  # type: ignore[misc]  # whatever it is
+    class Track(tracks.MediaStreamTrack):  # type: ignore[misc]  # it has no types
         kind = "audio"
 
         def __init__(self, number: int) -> None:
@@ -192,7 +185,7 @@ def _media_recorder(recordings: int, seconds: float, folder: Path) -> tuple[Run,
             await self.due.wait()
             self.due.clear()
             frame = av.AudioFrame(format="s16", layout="mono", samples=_FRAME)
-            frame.planes[0].update(said[self._at % len(said)])
+            frame.planes[0].update(spoken[self._at % len(spoken)])
             frame.pts, frame.sample_rate, frame.time_base = self._pts, RATE, Fraction(1, RATE)
             self._at += 1
             self._pts += _FRAME

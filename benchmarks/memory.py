@@ -5,10 +5,10 @@
 
 A long call is fed as fast as it goes, both legs at 8 kHz into a stereo file, with speech, silence,
 digits both ways, and pauses of both kinds. 24 h of it are 2.7 GB of WAV below DIR, removed
-afterwards. At each look what waits to be written has been written. Goal: at the end the process
-took at its peak at most 1 MiB more than after 5 minutes, and a frame costs the same.
+afterwards. Before each look all pending audio is written. Goal: at the end the process took at its
+peak at most 1 MiB more than after 5 minutes, and a frame costs the same.
 
-Then so many recordings at once, each fed 10 s in step with the others. Linux only: /proc tells.
+Then so many recordings at once, each fed 10 s in step with the others. Linux only: it reads /proc.
 """
 
 import argparse
@@ -46,11 +46,11 @@ _PATIENCE: Final = 600.0
 def _memory() -> tuple[int, int]:
     """KiB that the process takes: at its peak so far, and now."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    told = dict(line.split(":", 1) for line in lines)
-    return int(told["VmHWM"].split()[0]), int(told["VmRSS"].split()[0])
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["VmHWM"].split()[0]), int(fields["VmRSS"].split()[0])
 
 
-def _start_anew() -> None:
+def _reset_peak() -> None:
     """Give back what is free, and let the peak start from now."""
     gc.collect()
     if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
@@ -59,7 +59,7 @@ def _start_anew() -> None:
 
 
 def _write_all() -> None:
-    assert WRITING.drain(_PATIENCE), "the disk takes nothing"
+    assert WRITING.drain(_PATIENCE), "the disk has stalled"
 
 
 # -- a long call ------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ def _minutes(rng: random.Random) -> Iterator[list[tuple[bytes, bytes]]]:
 def _long_call(format: str, hours: float, directory: Path) -> list[tuple[float, int, int, float]]:
     """At 5 minutes, each hour and the end: hours, peak and RSS in KiB, median ns per frame."""
     rng = random.Random(24)
-    # All that may be remembered is: a timer that never ends it, and where there were digits.
+    # With all that a recording keeps state for: a timer that never ends it, and digits to mask.
     options = RecordOptions.whole_call(
         format=format, stereo=True, end_silence_timeout=3600, mask_digits=True
     )
@@ -94,7 +94,7 @@ def _long_call(format: str, hours: float, directory: Path) -> list[tuple[float, 
     taken = np.zeros(_FIRST_MINUTES * _PER_MINUTE, np.int64)  # of the last minutes
     clock, feed = time.perf_counter_ns, call.feed
     paused_until, count = -1, 0
-    _start_anew()
+    _reset_peak()
     for minute, frames in zip(range(last), _minutes(rng), strict=False):
         for speak, listen in frames:
             start = clock()
@@ -103,7 +103,7 @@ def _long_call(format: str, hours: float, directory: Path) -> list[tuple[float, 
             count += 1
             if count == paused_until:
                 action.resume()
-        # The first pause comes at once: what one costs for good is no growth.
+        # The first pause comes early: what is loaded with it is no growth.
         if minute == 0 or (count > paused_until and rng.random() < 0.2):
             action.pause(rng.choice(["skip", "silence"]))
             paused_until = count + rng.randrange(1, 1000)
@@ -121,7 +121,7 @@ def _long_call(format: str, hours: float, directory: Path) -> list[tuple[float, 
     return looks
 
 
-def _tell_long_call(format: str, looks: Sequence[tuple[float, int, int, float]]) -> bool:
+def _print_long_call(format: str, looks: Sequence[tuple[float, int, int, float]]) -> bool:
     """Print it; return whether the goal is met."""
     print(f"\nOne call, stereo {format.upper()} at 8 kHz:\n")
     print("| hours | peak, KiB | RSS, KiB | us per frame |\n| ---: | ---: | ---: | ---: |")
@@ -151,20 +151,20 @@ def _live(rate: int, count: int, directory: Path, **options: Any) -> tuple[float
 
     def feed(calls: Sequence[Call]) -> None:
         for number in range(round(_LIVE_SECONDS / FRAME_SECONDS)):
-            said = frames[number % len(frames)]
+            listen = frames[number % len(frames)]
             for index, call in enumerate(calls):
-                # As from a network: nobody else holds a frame.
+                # As from a network: each call has a frame of its own.
                 frame = bytearray(frames[(number + index) % len(frames)])
-                call.feed(speak=frame, listen=said)
-            if number % _PER_BLOCK == 0:  # a live call never is ahead of the writer for long
+                call.feed(speak=frame, listen=listen)
+            if number % _PER_BLOCK == 0:  # in real time the writer keeps up
                 _write_all()
         _write_all()
 
-    first, action = start()  # what is loaded and started once
+    first, action = start()  # loads and starts what all share
     feed([first])
     first.hangup()
     action.join(_PATIENCE)
-    _start_anew()
+    _reset_peak()
     before = _memory()[1]
     started = [start() for _ in range(count)]
     feed([call for call, _ in started])
@@ -180,19 +180,19 @@ def _live(rate: int, count: int, directory: Path, **options: Any) -> tuple[float
 
 
 def _alone(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    """In a process of its own: it has nobody else's memory."""
+    """In a process of its own, whose memory is this run's alone."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(function, *arguments, **options).result()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables; exit 1 when the long call takes more and more."""
+    """Print the tables; exit 1 when the long call misses its goal."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.memory")
     parser.add_argument("--hours", type=float, default=24, help="of the call to WAV; 0 for none")
     parser.add_argument("--mp3-hours", type=float, default=2, help="of that to MP3; 0 for none")
     parser.add_argument("--recordings", type=int, default=200, help="at once; 0 for none")
-    parser.add_argument("--directory", type=Path, help="the usual temporary one unless told")
+    parser.add_argument("--directory", type=Path, help="default: the usual temporary one")
     chosen = parser.parse_args(arguments)
     if not Path("/proc/self/clear_refs").exists():
         sys.exit("this needs Linux's /proc")
@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(name)
         for kind, hours in (("wav", chosen.hours), ("mp3", chosen.mp3_hours)):
             if hours:
-                met &= _tell_long_call(kind, _alone(_long_call, kind, hours, folder))
+                met &= _print_long_call(kind, _alone(_long_call, kind, hours, folder))
                 for file in folder.iterdir():
                     file.unlink()
         if chosen.recordings:
@@ -216,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 channels = "stereo" if stereo else "mono"
                 row = f"{kind.upper()}, {channels}, {rate // 1000} kHz"
                 print(f"| {row} | {peak:.0f} | {now:.0f} |", flush=True)
-            print(f"\nAnd {MOST_PENDING // 1024:,} of audio at most, while the disk stands still.")
+            print(f"\nAnd {MOST_PENDING // 1024:,} of audio at most, while the disk has stalled.")
     if not met:
         sys.exit(1)
 

@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""Others that do a part of what recorder's C core does, behind the interface of test_core.py.
+"""Others that do a part of what recorder does.
 
-Each skips the benchmark that asks for it where it is not installed. Each decides too, as its users
-would: a rival that only measured would be compared with less than recorder does.
+Each skips the benchmark that asks for it where it is not installed. The detectors, behind the
+interface of test_core.py, decide too, as their users would: a rival that only measured would be
+compared with less than recorder does.
 """
 
+import asyncio
 import ctypes
+import warnings
 import weakref
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pytest
 
-from benchmarks.signals import RATE, frame_length
+from benchmarks.signals import RATE, Samples, frame_length
+from recorder.writing.mp3 import BIT_RATES
 
 _FRAME: Final = frame_length()
+_LAME_QUALITY: Final = 5  # recorder's
 
 
 class Spandsp:
@@ -63,7 +68,7 @@ class Goertzel:
     """What the textbook does, in numpy: the power of eight tones in each frame.
 
     A digit is on when the strongest tone of each group together are most of the frame's power.
-    Nothing guards it against speech, and a digit's place is known to a frame only.
+    Nothing guards it against speech, and a digit's place is exact to a frame only.
     """
 
     _SHARE: Final = 0.8
@@ -160,3 +165,95 @@ class Auditok:
     def found(self) -> int:
         """How many frames of the last run are above the threshold."""
         return self._found
+
+
+class Pipecat:
+    """Pipecat's AudioBufferProcessor, stereo, that merges each second and has no handler.
+
+    Its frames are made beforehand, and `process_frame` is called without a pipeline. Set up as a
+    pipeline does it, it also reads the pipeline's clock for each frame.
+    """
+
+    def __init__(self, ticks: Sequence[tuple[bytes, bytes]], *, is_set_up: bool = False) -> None:
+        self._runner = asyncio.Runner()
+        self._runner.run(self._begin(ticks, is_set_up=is_set_up))
+
+    async def _begin(self, ticks: Sequence[tuple[bytes, bytes]], *, is_set_up: bool) -> None:
+        reason = "pipecat is not installed: pip install 'pipecat-ai>=1.14,<2'"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of its dependencies
+            pytest.importorskip("loguru", reason=reason).logger.disable("pipecat")
+            module = pytest.importorskip(
+                "pipecat.processors.audio.audio_buffer_processor", reason=reason
+            )
+            frames: Any = pytest.importorskip("pipecat.frames.frames")
+            processors: Any = pytest.importorskip("pipecat.processors.frame_processor")
+        self._direction = processors.FrameDirection.DOWNSTREAM
+        self._processor: Any = module.AudioBufferProcessor(
+            sample_rate=RATE, num_channels=2, buffer_size=2 * RATE
+        )
+        if is_set_up:
+            clock: Any = pytest.importorskip("pipecat.clocks.system_clock")
+            tasks: Any = pytest.importorskip("pipecat.utils.asyncio.task_manager")
+            setup = processors.FrameProcessorSetup(
+                clock=clock.SystemClock(), task_manager=tasks.TaskManager(), pipeline_worker=None
+            )
+            await self._processor.setup(setup)
+        else:
+            self._processor._sample_rate = RATE  # the only thing of it that recording needs
+        self._frames = [
+            (
+                frames.InputAudioRawFrame(audio=speak, sample_rate=RATE, num_channels=1),
+                frames.OutputAudioRawFrame(audio=listen, sample_rate=RATE, num_channels=1),
+            )
+            for speak, listen in ticks
+        ]
+
+    def run(self, rounds: int) -> int:
+        """Buffer it all so often; return how many ticks that was."""
+        self._runner.run(self._buffer(rounds))
+        return rounds * len(self._frames)
+
+    async def _buffer(self, rounds: int) -> None:
+        # Anew each time: it takes the time between two runs for silence.
+        await self._processor.stop_recording()
+        await self._processor.start_recording()
+        process, direction = self._processor.process_frame, self._direction
+        for _ in range(rounds):
+            for speak, listen in self._frames:
+                await process(speak, direction)
+                await process(listen, direction)
+        assert self._processor.has_audio() or rounds * len(self._frames) % (RATE // _FRAME) == 0
+
+    def close(self) -> None:
+        """Let go of the event loop."""
+        self._runner.close()
+
+
+class Lame:
+    """LAME alone, with the settings of recorder's MP3: blocks of half a second in, no file."""
+
+    def __init__(self, audio: Samples) -> None:
+        lameenc = pytest.importorskip("lameenc")
+        self._lame = lameenc.Encoder()
+        self._lame.silence()
+        self._lame.set_in_sample_rate(RATE)
+        self._lame.set_out_sample_rate(RATE)
+        self._lame.set_channels(1)
+        self._lame.set_bit_rate(BIT_RATES[RATE])
+        self._lame.set_quality(_LAME_QUALITY)
+        pcm, size = audio.tobytes(), RATE  # bytes of half a second
+        self._blocks = [pcm[at : at + size] for at in range(0, len(pcm), size)]
+        self._ticks = len(audio) // _FRAME
+
+    def run(self, rounds: int) -> int:
+        """Encode it all so often; return how many ticks that was."""
+        encode = self._lame.encode
+        for _ in range(rounds):
+            for block in self._blocks:
+                encode(block)
+        return rounds * self._ticks
+
+    def close(self) -> None:
+        """End its stream."""
+        self._lame.flush()

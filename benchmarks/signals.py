@@ -15,7 +15,7 @@ WIDE_RATE: Final = 48000
 FRAME_SECONDS: Final = 0.02
 MATERIALS: Final = ("speech", "silence", "digits")
 
-# The message alone: the sample goes on with the tone of its `#`, which is not speech.
+# The message alone: in the sample the tone of a `#` follows, which is not speech.
 _SECONDS: Final = 8
 _VOICEMAIL: Final = Path(__file__).parent.parent / "examples" / "voicemail.wav"
 
@@ -50,7 +50,7 @@ def in_frames(pcm: Samples, rate: int = RATE) -> list[bytes]:
 
 
 def stereo_call(seconds: int) -> Samples:
-    """(n, 2): speech on both sides, said at different moments and at different levels."""
+    """(n, 2): the same speech on both sides, at different moments and levels."""
     speech = _speech(RATE)
     n = seconds * RATE
     other = (np.roll(speech, len(speech) // 2) * 0.6).astype(np.int16)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What hearing one leg costs, per 20 ms frame: as a live user pays it, and the C core alone.
+"""What detection on one leg costs, per 20 ms frame: from Python, and the C core alone.
 
-Each detector goes on from run to run, as on a call that lasts: only the first would be unlike the
-others otherwise.
+Each detector continues from run to run, as on a long call; started anew, it would learn the line in
+each.
 """
 
 import itertools
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 _SENSITIVITY: Final = 44.0  # the default of a recording
 
 
-class Hearer(Protocol):
-    """Something that hears a leg."""
+class Candidate(Protocol):
+    """A detector for one leg."""
 
     def found(self) -> str | int:
         """What the last run found: its digits, or how much voice."""
 
 
-class ByFrame(Hearer, Protocol):
+class ByFrame(Candidate, Protocol):
     """One call per frame, from Python."""
 
     def by_frame(self, frames: Sequence[bytes]) -> None: ...
 
 
-class AtOnce(Hearer, Protocol):
+class AtOnce(Candidate, Protocol):
     """One call for everything."""
 
     def at_once(self, pcm: bytes) -> None: ...
@@ -48,7 +48,7 @@ class AtOnce(Hearer, Protocol):
 
 
 class _Live:
-    """Hears one frame at a time, and takes what each call returns."""
+    """Processes one frame at a time, and takes what each call returns."""
 
     def __init__(self) -> None:
         self._edges: list[Edge] = []
@@ -76,7 +76,7 @@ class LiveOne(_Live):
 
 
 class LiveBoth(_Live):
-    """Both on one pointer, as a call hears its speak leg."""
+    """Both on one pointer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class LiveBoth(_Live):
 
 
 class LiveDetector(_Live):
-    """Both through the public class, which checks each frame and sorts what became known."""
+    """Both through the public class, which checks each frame and sorts the edges."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -152,7 +152,7 @@ class Core:
         return digits or self._voice_found
 
 
-# -- who is compared with whom ----------------------------------------------------------------
+# -- what is compared with what ---------------------------------------------------------------
 
 _BY_FRAME: Final[Mapping[str, Mapping[str, Callable[[], ByFrame]]]] = {
     "digits": {
@@ -193,14 +193,14 @@ def _contests(table: Mapping[str, Mapping[str, object]], how: str) -> list[Any]:
     return contests
 
 
-def _check(hearer: Hearer, work: str, material: str) -> None:
+def _check(candidate: Candidate, work: str, material: str) -> None:
     """Whoever is timed has done the work. What is found in speech is for the tests to judge."""
     if material == "silence":
-        assert not hearer.found()
+        assert not candidate.found()
     elif material == "digits" and work != "voice":
-        assert hearer.found() == signals.DIALLED
+        assert candidate.found() == signals.DIALLED
     elif material == "speech" and work == "voice":
-        assert hearer.found()
+        assert candidate.found()
 
 
 _NAMES: Final = ("group", "work", "material", "name")
@@ -210,21 +210,21 @@ _NAMES: Final = ("group", "work", "material", "name")
 def test_frame_by_frame(
     measure: "Measure", group: str, work: str, material: str, name: str
 ) -> None:
-    hearer = _BY_FRAME[work][name]()
+    candidate = _BY_FRAME[work][name]()
     frames = signals.in_frames(signals.material(material))
-    measure.run(lambda: hearer.by_frame(frames))
-    _check(hearer, work, material)
+    measure.run(lambda: candidate.by_frame(frames))
+    _check(candidate, work, material)
     if measure.enabled:
         measure.per_frame(group, name, len(frames))
 
 
 @pytest.mark.parametrize(_NAMES, _contests(_AT_ONCE, "whole buffer"))
 def test_whole_buffer(measure: "Measure", group: str, work: str, material: str, name: str) -> None:
-    hearer = _AT_ONCE[work][name]()
+    candidate = _AT_ONCE[work][name]()
     audio = signals.material(material)
     pcm = audio.tobytes()
-    measure.run(lambda: hearer.at_once(pcm))
-    _check(hearer, work, material)
+    measure.run(lambda: candidate.at_once(pcm))
+    _check(candidate, work, material)
     if measure.enabled:
         measure.per_frame(group, name, len(audio) // signals.frame_length())
 
@@ -234,10 +234,10 @@ def test_whole_buffer_at_48_khz(
     measure: "Measure", group: str, work: str, material: str, name: str
 ) -> None:
     rate = signals.WIDE_RATE
-    hearer = _WIDE[work][name]()
+    candidate = _WIDE[work][name]()
     audio = signals.material(material, rate)
     pcm = audio.tobytes()
-    measure.run(lambda: hearer.at_once(pcm))
-    _check(hearer, work, material)
+    measure.run(lambda: candidate.at_once(pcm))
+    _check(candidate, work, material)
     if measure.enabled:
         measure.per_frame(group, name, len(audio) // signals.frame_length(rate))

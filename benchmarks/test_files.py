@@ -2,7 +2,7 @@
 """How fast the command line records an hour of a call, both legs, in stereo.
 
 The whole command is timed, the interpreter's start included. RECORDER_BENCH_SECONDS is the length
-of the file, 3600 unless told.
+of the file in seconds, 3600 by default.
 """
 
 import os

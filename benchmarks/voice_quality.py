@@ -27,7 +27,7 @@ _FREESWITCH: Final = 200  # a usual `silence_thresh` of its `record`
 _WEBRTC_LEARNS: Final = 5  # frames
 _AUDITOK: Final = 50  # its default energy threshold
 
-_Hearing = Callable[[Pcm], Frames]
+_Detector = Callable[[Pcm], Frames]
 
 
 # -- the others --------------------------------------------------------------------------------
@@ -39,43 +39,43 @@ def _fixed(pcm: Pcm) -> Frames:
     return above
 
 
-def _mean_amplitude(threshold: int) -> _Hearing:
+def _mean_amplitude(threshold: int) -> _Detector:
     """What Asterisk's `ast_dsp_silence` and FreeSWITCH's `record` compare, in whole numbers."""
 
-    def hear(pcm: Pcm) -> Frames:
+    def detect(pcm: Pcm) -> Frames:
         loudness = np.abs(voicemails.frames(pcm).astype(np.int64)).sum(axis=1)
         above: Frames = loudness // voicemails.FRAME > threshold
         return above
 
-    return hear
+    return detect
 
 
-def _webrtcvad() -> _Hearing:
+def _webrtcvad() -> _Detector:
     vad = importlib.import_module("webrtcvad")
 
-    def hear(pcm: Pcm) -> Frames:
+    def detect(pcm: Pcm) -> Frames:
         is_speech = vad.Vad(3).is_speech  # it learns the line: a new one for each
-        heard = [is_speech(f.tobytes(), RATE) for f in voicemails.frames(pcm)]
-        # It takes any noise for speech until it has learned the line, and would do worse by far
-        # with that. It loses nothing: nobody speaks in the first 0.3 s.
-        heard[:_WEBRTC_LEARNS] = [False] * _WEBRTC_LEARNS
-        return np.array(heard, np.bool_)
+        active = [is_speech(f.tobytes(), RATE) for f in voicemails.frames(pcm)]
+        # Until it has learned the line it reports any noise as speech, which would cost it much.
+        # Leaving that out costs it nothing: nobody speaks in the first 0.3 s.
+        active[:_WEBRTC_LEARNS] = [False] * _WEBRTC_LEARNS
+        return np.array(active, np.bool_)
 
-    return hear
+    return detect
 
 
-def _auditok() -> _Hearing:
+def _auditok() -> _Detector:
     validator = importlib.import_module("auditok.util").AudioEnergyValidator(_AUDITOK, 2, 1)
 
-    def hear(pcm: Pcm) -> Frames:
+    def detect(pcm: Pcm) -> Frames:
         is_valid = validator.is_valid
         return np.array([is_valid(f.tobytes()) for f in voicemails.frames(pcm)], np.bool_)
 
-    return hear
+    return detect
 
 
-def _others() -> dict[str, _Hearing]:
-    """Those that are installed; which are not is told."""
+def _others() -> dict[str, _Detector]:
+    """Those that are installed; the others are named on stderr."""
     others = {
         f"fixed threshold, {_FIXED_DBFS:.0f} dBFS": _fixed,
         f"Asterisk, threshold {_ASTERISK}": _mean_amplitude(_ASTERISK),
@@ -101,11 +101,11 @@ def _own(items: Sequence[Voicemail], options: dict[str, Any]) -> list[Verdict]:
         ]
 
 
-def _other(items: Sequence[Voicemail], hear: _Hearing) -> list[Verdict]:
+def _other(items: Sequence[Voicemail], detect: _Detector) -> list[Verdict]:
     return [
         voicemails.judge_frames(item, timeout, active)
         for item in items
-        for active in (hear(item.audio),)
+        for active in (detect(item.audio),)
         for timeout in END_SILENCE_TIMEOUTS
     ]
 
@@ -174,11 +174,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{chosen.half}: {len(items)} voicemails, {spoken} with speech. Good, in per cent:\n")
     print("| detector | all | quiet | noisy | no speech | cut | early | late | missed |")
     print("| --- |" + " ---: |" * 8)
-    told = "".join(f", {key}={value}" for key, value in chosen.option)
-    print(_row(f"recorder{told}", own))
+    options = "".join(f", {key}={value}" for key, value in chosen.option)
+    print(_row(f"recorder{options}", own))
     if not chosen.only_own:
-        for name, hear in _others().items():
-            print(_row(name, _other(items, hear)))
+        for name, detect in _others().items():
+            print(_row(name, _other(items, detect)))
     if chosen.by_category:
         print("\n| line | items | 2.0 s | 0.8 s | no speech | cut | early | late | missed |")
         print("| --- |" + " ---: |" * 8)

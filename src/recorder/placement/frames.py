@@ -26,6 +26,8 @@ Encoding = Literal["pcm16", "pcmu", "pcma"]
 ENCODINGS: Final = ("pcm16", "pcmu", "pcma")
 FULL_SCALE: Final = 32768
 SAMPLE_BYTES: Final = 2  # of PCM
+_FLOAT32: Final = np.dtype(np.float32)
+_INT16: Final = np.dtype(np.int16)
 _EXPECTED = "bytes, bytearray, memoryview, or a one-dimensional array of int16 or floats in [-1, 1]"
 
 
@@ -46,6 +48,13 @@ def to_pcm(frame: Frame, encoding: Encoding = "pcm16") -> bytes:
     """Return the frame's samples as PCM; FrameError when it is not what `Frame` says."""
     if type(frame) is bytes and encoding == "pcm16":
         return check_whole(frame)
+    # The common array first: all that _array_to_pcm looks at costs as much as the conversion.
+    if type(frame) is np.ndarray and frame.ndim == 1 and encoding == "pcm16":
+        dtype = frame.dtype
+        if dtype is _FLOAT32:
+            return _floats_to_pcm(cast("NDArray[np.float64]", frame))
+        if dtype is _INT16:
+            return frame.tobytes()
     if isinstance(frame, np.ndarray):
         return _array_to_pcm(frame, encoding)
     if not isinstance(frame, (bytes, bytearray, memoryview)):

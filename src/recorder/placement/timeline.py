@@ -17,6 +17,8 @@ P = TypeVar("P")
 
 _BY_POSITION: Final = attrgetter("position")
 _REMEMBERED_GAPS: Final = 64
+# Times `hold`: a leg that comes alone for longer is no burst, but the other one is quiet.
+_LONGEST_BURST: Final = 40
 
 
 class Stretch(NamedTuple, Generic[P]):
@@ -65,6 +67,7 @@ class _Leg(Generic[P]):
         "alone",
         "arrival",
         "came",
+        "coming",
         "filled",
         "gaps",
         "held",
@@ -73,6 +76,7 @@ class _Leg(Generic[P]):
         "limited_since",
         "lost",
         "name",
+        "newest",
         "owed",
         "position",
         "since",
@@ -86,6 +90,7 @@ class _Leg(Generic[P]):
         self.came = False  # whether it ever had audio
         self.is_played = False  # whether the last of it was played, not fed
         self.alone = 0  # fed since the other leg last was
+        self.newest = 0  # samples of its newest frame; 0 where that was a short one
         self.owed = 0  # silence put since its last audio
         self.gaps: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED_GAPS)
         # Frames in doubt; where the other leg was when the first and the newest came.
@@ -93,8 +98,14 @@ class _Leg(Generic[P]):
         self.held_samples = 0
         self.since = 0
         self.arrival = 0
+        self.coming = 0  # of the other leg's next frame, when the newest came
         # Where the other leg was when this one last came faster than it can be spoken.
         self.limited_since: int | None = None
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether its next frame does not simply follow the last one."""
+        return self.owed > 0 or self.is_played or not self.came
 
 
 class Timeline(Generic[P]):
@@ -117,13 +128,19 @@ class Timeline(Generic[P]):
 
     - By then it ran ahead of the other, its newest frame aside, by `hold` or more: a burst. As
       much as was filled is dropped from the oldest on, then the leg continues, but not past the
-      other leg by more than `hold`: what is further ahead cannot have happened, and is dropped.
+      other leg by more than `hold`: what is further ahead cannot have happened, and is dropped,
+      unless the other has not come for 40 times `hold`: that one is quiet.
     - It did not: the frames end where the other leg was when the newest came, but do not overlap
       what is there.
     - A position, frames fed together, `advance` and `release` settle it as the latter.
 
-    A leg may also run ahead of one that keeps coming: what would leave that one more than
-    `max_skew` behind is dropped, so that no leg ever moves the other.
+    A leg may also run ahead of one that keeps coming, and must not move it. What would leave that
+    one more than `max_skew` behind is dropped if it was more than `hold` behind already when it
+    last came, and does not fill it before all that was fed since is more than `max_skew`: then it
+    stalls. A leg that came in a burst does not keep coming until it is at most `hold` behind.
+
+    A leg in long frames jumps ahead, and the other one beside it: where one is longer than half
+    of `hold`, its length is added to `hold`, for being a burst as for running ahead.
 
     A live call has a clock besides (`now` is passed in): each leg is filled up to `max_skew`
     before it, and the first frame after a longer break ends at the present.
@@ -193,7 +210,7 @@ class Timeline(Generic[P]):
     def is_quiet(self, leg: Leg) -> bool:
         """Whether nothing is fed on a leg: silence was put on it since, or it never came."""
         one = self._leg(leg)
-        return not one.held and (one.owed > 0 or one.is_played or not one.came)
+        return not one.held and one.has_gap
 
     def came(self, leg: Leg) -> bool:
         """Whether a leg ever had audio."""
@@ -233,10 +250,10 @@ class Timeline(Generic[P]):
         if at is not None:
             return one.position if abs(at - one.position) <= 1 else at
         if both:
-            return max(self._speak.position, self._listen.position)
-        if not (one.owed or one.is_played) and (one.came or not self._is_live):
-            return one.position
-        return max(one.position, self.now - n)
+            return self._start_of_both(n)
+        if self._is_live:
+            return max(one.position, self._clock - n) if one.has_gap else one.position
+        return max(one.position, self.now - n) if one.owed or one.is_played else one.position
 
     # -- the common frame, which is taken elsewhere ----------------------------------------
 
@@ -246,11 +263,13 @@ class Timeline(Generic[P]):
         "quiet": there is no such frame, and the leg is filled as the other one advances.
         """
         one = self._leg(leg)
-        if self._is_live or one.held or one.limited_since is not None:
+        other = self._other(one)
+        # What is held of either leg is judged as the other advances.
+        if self._is_live or one.held or other.held or one.limited_since is not None:
             return "ask"
         if one.owed:
-            return "quiet" if self._other(one).came else "ask"
-        return "continues" if one.came else "ask"
+            return "quiet" if other.came else "ask"
+        return "continues" if one.came and not one.is_played else "ask"
 
     def took(self, leg: Leg, position: int, alone: int) -> None:
         """Take over what a leg got elsewhere, by its mode: audio, or silence if it is quiet."""
@@ -258,6 +277,8 @@ class Timeline(Generic[P]):
         one.alone = alone
         if one.owed and position > one.position:
             self._note_silence(one, position - one.position)
+        elif position > one.position:
+            one.newest = 0
         one.position = position
 
     def step(self, n: int) -> None:
@@ -266,6 +287,7 @@ class Timeline(Generic[P]):
         speak.position += n
         listen.position += n
         speak.alone = listen.alone = 0
+        speak.newest = listen.newest = n
 
     def moved(self, leg: Leg, position: int) -> None:
         """Take a leg to be where it is: what was to be laid there may have been interrupted."""
@@ -283,6 +305,7 @@ class Timeline(Generic[P]):
         mine = self._leg(leg)
         other = self._other(mine)
         mine.alone += n
+        mine.newest = n
         other.alone = 0
         if at is not None:
             self._settle(mine, stretches)
@@ -295,6 +318,8 @@ class Timeline(Generic[P]):
             if not mine.held:
                 mine.since = other.position
             mine.arrival = other.position
+            # Of the other leg's next frame, a part has passed already.
+            mine.coming = self._if_long(other.newest)
             mine.held.append((n, payload))
             mine.held_samples += n
             self._follow(mine, 0, stretches)
@@ -303,11 +328,12 @@ class Timeline(Generic[P]):
         elif self._runs_ahead(mine, other, n):
             self._lose(mine, "late", n)
         else:
-            self._lay(mine, mine.position, n, payload, stretches)
+            lead = n if self._stalls(other, n) else mine.position + n - other.position
+            self._lay(mine, mine.position, n, payload, stretches, lead=lead)
         return stretches
 
     def _place_live(self, leg: _Leg[P], n: int, payload: P, stretches: list[Stretch[P]]) -> None:
-        if leg.owed or leg.is_played or not leg.came:
+        if leg.has_gap:
             self._lay(leg, max(leg.position, self._clock - n), n, payload, stretches)
         elif leg.position - self._clock > self._max_skew:
             self._lose(leg, "late", n)
@@ -319,15 +345,33 @@ class Timeline(Generic[P]):
         lead = leg.position - other.position
         if leg.limited_since is not None:
             if lead > self._hold:
-                leg.limited_since = other.position
-                return True
-            if other.position - leg.limited_since >= self._hold:
+                is_burst = leg.alone <= _LONGEST_BURST * self._hold
+                leg.limited_since = other.position if is_burst else None
+                return is_burst
+            if other.position - leg.limited_since >= self._hold and lead >= -self._hold:
                 leg.limited_since = None
             return False
-        if not other.came or other.owed or other.is_played or lead + n <= max(self._max_skew, n):
+        if not self._keeps_coming(other) or lead + n <= max(self._max_skew, n):
             return False
-        # All of the lead is from after the other's last frame: that one stalls.
-        return leg.alone < lead + n - self._hold
+        # Where all of the lead is from after the other's last frame, that one stalls. One that is
+        # fed beside long frames may lie as much too early.
+        lead_before = lead + n - leg.alone
+        return lead_before > self._hold + self._if_long(n)
+
+    def _if_long(self, n: int) -> int:
+        """The length of a frame, if `hold` does not cover it."""
+        return n if n > self._hold // 2 else 0
+
+    def _stalls(self, leg: _Leg[P], n: int) -> bool:
+        """Whether a leg is filled as the other one advances, now by n samples."""
+        other = self._other(leg)
+        if self._keeps_coming(leg):
+            return other.limited_since is None and other.alone > max(self._max_skew, n)
+        return True
+
+    def _keeps_coming(self, leg: _Leg[P]) -> bool:
+        """Whether a leg continues, and is none that came in a burst and has not caught up."""
+        return not leg.has_gap and leg.limited_since is None
 
     def place_both(self, n: int, speak: P, listen: P, at: int | None = None) -> list[Stretch[P]]:
         """Place frames of both legs, of the same length and moment; `at` has been checked."""
@@ -335,18 +379,19 @@ class Timeline(Generic[P]):
         if n > 0:
             self._settle(self._speak, stretches)
             self._settle(self._listen, stretches)
-            start = max(self._speak.position, self._listen.position) if at is None else at
-            if at is None and self._is_live and self._has_break():
-                start = max(start, self._clock - n)
+            start = self._start_of_both(n) if at is None else at
             self._lay_both(start, n, speak, listen, stretches)
             for leg in (self._speak, self._listen):
                 leg.limited_since = None
                 leg.alone = 0
+                leg.newest = n
         return stretches
 
-    def _has_break(self) -> bool:
-        legs = self._speak, self._listen
-        return any(leg.owed or leg.is_played or not leg.came for leg in legs)
+    def _start_of_both(self, n: int) -> int:
+        start = max(self._speak.position, self._listen.position)
+        if self._is_live and (self._speak.has_gap or self._listen.has_gap):
+            start = max(start, self._clock - n)
+        return start
 
     def advance(self, to: int) -> list[Stretch[P]]:
         """Make both legs silent up to `to`; nothing happens when they are there already."""
@@ -393,7 +438,9 @@ class Timeline(Generic[P]):
         leg.came = leg.is_played = True
         leg.owed = leg.position - silent_since
         if leg.gaps and leg.gaps[-1][1] == leg.position:
-            leg.gaps.pop()
+            start, end = leg.gaps.pop()
+            around = (start, silent_since - n), (silent_since, end)
+            leg.gaps.extend((a, b) for a, b in around if a < b)
 
     # -- laying out ------------------------------------------------------------------------
 
@@ -494,7 +541,7 @@ class Timeline(Generic[P]):
     def _judge(self, leg: _Leg[P], other: _Leg[P], stretches: list[Stretch[P]]) -> None:
         passed = other.position - leg.since
         before_newest = leg.held_samples - leg.held[-1][0]
-        if before_newest >= passed + self._hold:
+        if before_newest >= passed + self._hold + leg.coming:
             late = min(leg.owed, leg.held_samples)
             leg.owed -= late
             leg.limited_since = other.position
