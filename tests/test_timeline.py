@@ -1154,3 +1154,13 @@ def test_audio_over_silence_beside_what_played_is_late() -> None:
         before = losses(laid.stats("listen"))
         laid.place("listen", laid.frame(TICK), at)
         assert losses(laid.stats("listen")) - before == {why: TICK}
+
+
+@pytest.mark.parametrize("piece", [1, 7, 30])
+def test_what_was_held_does_not_part_the_frame_that_settles_it(piece: int) -> None:
+    """The other leg's words, placed in the middle of a frame, pass it by more than `max_skew`."""
+    words: list[Operation] = [("alone", "listen", 53, None), ("alone", "listen", 8, None)]
+    said: list[Operation] = [("alone", "speak", 42, None)] * 4
+    said += words * 3
+    said += [("alone", "speak", 8, None)] * 3
+    check_model(Laid(20, 20, piece), Model(20, 20), said, slack=0)

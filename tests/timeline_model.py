@@ -29,6 +29,7 @@ class Model:
         self.held: dict[Leg, list[Sequence[Name]]] = {"speak": [], "listen": []}
         self.came: dict[Leg, bool] = {"speak": False, "listen": False}
         self.is_played: dict[Leg, bool] = {"speak": False, "listen": False}
+        self.is_in_frame: dict[Leg, bool] = {"speak": False, "listen": False}
         self.owed: dict[Leg, int] = {"speak": 0, "listen": 0}  # silence since the last audio
         self.alone: dict[Leg, int] = {"speak": 0, "listen": 0}
         self.newest: dict[Leg, int] = {"speak": 0, "listen": 0}
@@ -185,12 +186,14 @@ class Model:
 
     def lay(self, leg: Leg, start: int, names: Sequence[Name], lead: int) -> None:
         """One sample after the other, and the other leg follows each."""
+        self.is_in_frame[leg] = True
         while self.position(leg) < start:
             self.silence(leg)
             self.follow(self.other(leg), lead)
         for name in self.without_overlap(leg, start, names):
             self.audio(leg, name)
             self.follow(self.other(leg), lead)
+        self.is_in_frame[leg] = False
 
     def lay_beside(self, leg: Leg, start: int, names: Sequence[Name]) -> None:
         """The same for a leg that advances together with the other."""
@@ -200,7 +203,7 @@ class Model:
             self.audio(leg, name)
 
     def follow(self, leg: Leg, lead: int) -> None:
-        if self.is_live:
+        if self.is_live or self.is_in_frame[leg]:
             return
         if self.held[leg]:
             self.judge(leg)

@@ -72,6 +72,7 @@ class _Leg(Generic[P]):
         "gaps",
         "held",
         "held_samples",
+        "is_in_frame",
         "is_played",
         "limited_since",
         "lost",
@@ -89,6 +90,7 @@ class _Leg(Generic[P]):
         self.lost: dict[Loss, int] = {"late": 0, "duplicate": 0, "overlap": 0}
         self.came = False  # whether it ever had audio
         self.is_played = False  # whether the last of it was played, not fed
+        self.is_in_frame = False  # whether a frame of it is being placed, which silence cannot part
         self.alone = 0  # fed since the other leg last was
         self.newest = 0  # samples of its newest frame; 0 where that was a short one
         self.owed = 0  # silence put since its last audio
@@ -488,9 +490,13 @@ class Timeline(Generic[P]):
         lead: int | None = None,
     ) -> None:
         other = self._other(leg)
-        for stretch in self._pieces(leg, start, n, payload, offset):
-            stretches.append(stretch)
-            self._follow(other, n if lead is None else lead, stretches)
+        leg.is_in_frame = True
+        try:
+            for stretch in self._pieces(leg, start, n, payload, offset):
+                stretches.append(stretch)
+                self._follow(other, n if lead is None else lead, stretches)
+        finally:
+            leg.is_in_frame = False
 
     def _lay_both(
         self, start: int, n: int, speak: P | None, listen: P | None, stretches: list[Stretch[P]]
@@ -506,7 +512,7 @@ class Timeline(Generic[P]):
 
         The other's newest frame, `lead` long, does not count as its lead.
         """
-        if self._is_live:
+        if self._is_live or leg.is_in_frame:
             return
         other = self._other(leg)
         if leg.held:
