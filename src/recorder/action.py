@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import asyncio
 
     from recorder.call import Call
-    from recorder.errors import FileError
     from recorder.events import RecordEvent
     from recorder.recording.session import Session
     from recorder.recording.state import State
@@ -239,7 +238,7 @@ class RecordAction(Coroutine[Any, Any, "RecordAction"]):
         self._delivery = delivery
         self._is_done.set()
 
-    def _refuse(self, error: "FileError | Exception") -> None:
+    def _refuse(self, error: Exception) -> None:
         """Nothing comes: whoever waits gets an error."""
         self._error = error
         for latch in (self._opened, self._is_done, self._delivered):

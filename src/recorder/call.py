@@ -72,8 +72,8 @@ class Call:
     - `speak_rate`, `listen_rate`: of that leg's frames, 4000 to 192000 Hz; the call's when not
       given. They are resampled.
     - `live`: whether time also passes when nothing is fed. A function that returns seconds is a
-      clock of your own, for tests: then nobody but `feed`, the commands and `advance` looks at it.
-    - `file_mode`: of the files; their folders get the same with search where there is read.
+      clock of your own, for tests: then only `feed`, the commands and `advance` read it.
+    - `file_mode`: permissions of the files. Who may read them may enter the folders made for them.
 
     OptionError for an argument of another type or out of range. The methods may be called from
     any thread, and from signal handlers. No method waits for a file or a handler, but `record`
@@ -311,7 +311,7 @@ class Call:
         self._turns.do(self._recordings.play, audio, rate, postponed=None, check=self._check_audio)
 
     def clear(self) -> int:
-        """Take back what was played and has not been listen_pcm, nor given by `playout`.
+        """Take back what was played and was neither heard yet nor given by `playout`.
 
         Returns how much that was, in samples at the listen leg's rate.
         """
@@ -376,7 +376,6 @@ class Call:
             )
         target = None if path is None else check_path(path, options)
         subscription = None if on_completed is None else Subscription(on_completed)
-        loop = running_loop()
         loop = running_loop()
         identity = Identity(
             call_id=self.call_id,

@@ -480,25 +480,26 @@ _MOST: Final = 2.0**21  # of floats in int16 units: what C can round
 _PCM: Final = ffi.typeof("int16_t[]")
 
 
-def floats_to_pcm(array: "NDArray[np.float32] | NDArray[np.float64]") -> bytes:
-    """(n,) floats in [-1, 1] to PCM, saturated; SampleError for one that was never scaled."""
-    convert = lib.rec_pcm_from_floats if array.itemsize == 4 else lib.rec_pcm_from_doubles
-    return _to_pcm(convert, array, _FULL_SCALE, _NOT_SCALED)
+def floats_to_pcm(
+    array: "NDArray[Any]", scale: float = _FULL_SCALE, limit: float = _NOT_SCALED
+) -> bytes:
+    """(n,) float32 or float64, in [-1, 1] unless scaled otherwise, to PCM, saturated.
 
-
-def rounded_to_pcm(floats: "NDArray[np.float32]") -> bytes:
-    """(n,) floats in int16 units to PCM, saturated; SampleError for one that is no sound at all."""
-    return _to_pcm(lib.rec_pcm_from_floats, floats, 1.0, _MOST)
-
-
-def _to_pcm(convert: Any, floats: "NDArray[Any]", scale: float, limit: float) -> bytes:
-    n = len(floats)
+    SampleError for one whose magnitude is not below `limit`: it was never scaled.
+    """
+    n = len(array)
     out = _uncleared(_PCM, n)
-    index = convert(floats.tobytes(), n, scale, limit, out)
+    convert = lib.rec_pcm_from_floats if array.itemsize == 4 else lib.rec_pcm_from_doubles
+    index = convert(array.tobytes(), n, scale, limit, out)
     if index < n:
         raise SampleError(index)
     pcm: bytes = ffi.buffer(out)[:]
     return pcm
+
+
+def rounded_to_pcm(floats: "NDArray[np.float32]") -> bytes:
+    """(n,) floats in int16 units to PCM, saturated; SampleError for one that is no sound at all."""
+    return floats_to_pcm(floats, 1.0, _MOST)
 
 
 def pcm_to_floats(pcm: bytes) -> "NDArray[np.float32]":

@@ -26,8 +26,8 @@ Encoding = Literal["pcm16", "pcmu", "pcma"]
 ENCODINGS: Final = ("pcm16", "pcmu", "pcma")
 FULL_SCALE: Final = 32768
 SAMPLE_BYTES: Final = 2  # of PCM
-_FLOAT32: Final = np.dtype(np.float32)
 _INT16: Final = np.dtype(np.int16)
+_FLOATS: Final = (np.dtype(np.float32), np.dtype(np.float64))
 _EXPECTED = "bytes, bytearray, memoryview, or a one-dimensional array of int16 or floats in [-1, 1]"
 
 
@@ -48,13 +48,6 @@ def to_pcm(frame: Frame, encoding: Encoding = "pcm16") -> bytes:
     """Return the frame's samples as PCM; FrameError when it is not what `Frame` says."""
     if type(frame) is bytes and encoding == "pcm16":
         return check_whole(frame)
-    # The common array first: all that _array_to_pcm looks at costs as much as the conversion.
-    if type(frame) is np.ndarray and frame.ndim == 1 and encoding == "pcm16":
-        dtype = frame.dtype
-        if dtype is _FLOAT32:
-            return _floats_to_pcm(cast("NDArray[np.float64]", frame))
-        if dtype is _INT16:
-            return frame.tobytes()
     if isinstance(frame, np.ndarray):
         return _array_to_pcm(frame, encoding)
     if not isinstance(frame, (bytes, bytearray, memoryview)):
@@ -124,26 +117,23 @@ def _array_to_pcm(array: NDArray[np.generic], encoding: Encoding) -> bytes:
         raise FrameError(
             f"an array: expected one dimension, the samples of one leg, got shape {array.shape}"
         )
-    if hasattr(array, "mask"):  # of numpy.ma, which is not imported for this
+    if type(array) is not np.ndarray and hasattr(array, "mask"):  # numpy.ma is not imported here
         raise FrameError("an array: expected one without a mask, got a masked array")
     if encoding != "pcm16":
         check_encoding(encoding)
         if array.dtype != np.uint8:
             raise FrameError(f"an array of {encoding}: expected dtype uint8, got {array.dtype}")
         return core.g711_decode(array.tobytes(), encoding)
-    if array.dtype == np.int16:
+    dtype = array.dtype
+    if dtype in _FLOATS:
+        try:
+            return core.floats_to_pcm(array)
+        except core.SampleError as error:
+            worst = array[error.index]
+            raise FrameError(f"a float array: expected samples in [-1, 1], got {worst}") from None
+    if dtype == _INT16:
         return array.tobytes()
-    if array.dtype in (np.float32, np.float64):
-        return _floats_to_pcm(cast("NDArray[np.float64]", array))
     raise FrameError(
         "an array: expected dtype int16 in native byte order, or float32 or float64 in [-1, 1],"
         f" got {array.dtype}"
     )
-
-
-def _floats_to_pcm(array: NDArray[np.float64]) -> bytes:
-    try:
-        return core.floats_to_pcm(array)
-    except core.SampleError as error:
-        worst = array[error.index]
-        raise FrameError(f"a float array: expected samples in [-1, 1], got {worst}") from None

@@ -89,10 +89,10 @@ class LegInput:
         whole, pcm = stretch.payload  # type: ignore[misc]  # it has audio
         if stretch.n != whole:
             pcm = part(pcm, whole, stretch.offset, stretch.n)
-        return pcm if self._resampler is None else self._resampler.process(pcm, stretch.n)
+        return self.resampled(pcm, stretch.n)
 
     def resampled(self, pcm: bytes, n: int) -> bytes:
-        """What can be laid on the leg of PCM that was not fed, and stands for n call samples."""
+        """What can be laid on the leg of PCM that continues it and stands for n call samples."""
         return pcm if self._resampler is None else self._resampler.process(pcm, n)
 
     def end_stream(self) -> bytes:

@@ -68,12 +68,10 @@ class Legs:
             is_live=clock is not None,
             on_loss=on_loss,
         )
-        self._inputs: dict[Leg, LegInput] = {
-            "speak": LegInput("speak", speak_rate, sample_rate),
-            "listen": LegInput("listen", listen_rate, sample_rate),
-        }
-        self.playout = Playout(self._inputs["listen"].rate)
-        self._speak, self._listen = self._inputs["speak"], self._inputs["listen"]
+        self._speak = LegInput("speak", speak_rate, sample_rate)
+        self._listen = LegInput("listen", listen_rate, sample_rate)
+        self._inputs: dict[Leg, LegInput] = {"speak": self._speak, "listen": self._listen}
+        self.playout = Playout(self._listen.rate)
         self._rates = self._speak.rate, self._listen.rate
         self._is_plain = all(leg.is_plain for leg in self._inputs.values())
         self._line = Line(sample_rate, skew)
@@ -169,8 +167,8 @@ class Legs:
             listen = listen if mixed is None else mixed
         timeline = self._timeline
         if speak is not None and listen is not None:
-            n, speak_pcm = self._inputs["speak"].measure(speak)
-            m, listen_pcm = self._inputs["listen"].measure(listen)
+            n, speak_pcm = self._speak.measure(speak)
+            m, listen_pcm = self._listen.measure(listen)
             if n == m:
                 self._lay_both(timeline.place_both(n, (n, speak_pcm), (n, listen_pcm), at))
             else:  # both at rates of their own, and no whole number of the call's samples
@@ -221,7 +219,7 @@ class Legs:
             start = self._start_of("speak", len(speak) // SAMPLE_BYTES, at, both=both)
             if not both and not self.playout.is_empty:
                 during = self.playout.overlay_at(
-                    self._inputs["speak"].rate, start, len(speak) // SAMPLE_BYTES
+                    self._speak.rate, start, len(speak) // SAMPLE_BYTES
                 )
         if listen is not None:
             n = len(listen) // SAMPLE_BYTES
@@ -331,12 +329,12 @@ class Legs:
 
     def call_position(self, position: int) -> int:
         """A position of the playout as one of the call."""
-        rate = self._inputs["listen"].rate
+        rate = self._listen.rate
         return -(-position * self.sample_rate // rate)
 
     def _present(self) -> int:
         """What the party hears now, as a position of the playout."""
-        return self._inputs["listen"].position_of(self._timeline.present)
+        return self._listen.position_of(self._timeline.present)
 
     def _follow_playing(self, lag: int) -> None:
         """What plays becomes the listen leg's audio as time passes, unless that leg is fed.
@@ -356,7 +354,7 @@ class Legs:
         self._forget_playing()
 
     def _forget_playing(self) -> None:
-        self.playout.forget(self._inputs["listen"].position_of(self._timeline.listen))
+        self.playout.forget(self._listen.position_of(self._timeline.listen))
 
     # -- laying ----------------------------------------------------------------------------
 
@@ -366,8 +364,8 @@ class Legs:
             speak, listen = stretches
             n = speak.n
             if speak.payload and listen.payload and n == listen.n <= self._longest:
-                speak_pcm = self._inputs["speak"].audio(speak)
-                if self._line.process(speak_pcm, n, self._inputs["listen"].audio(listen), n):
+                speak_pcm = self._speak.audio(speak)
+                if self._line.process(speak_pcm, n, self._listen.audio(listen), n):
                     self._due()
                 return
         self._lay(stretches)
@@ -389,7 +387,7 @@ class Legs:
 
     def _lay_playing(self, stretch: Stretch[Payload]) -> bool:
         """Lay what plays where nothing was fed; False when nothing does."""
-        one = self._inputs["listen"]
+        one = self._listen
         start, end = (
             one.position_of(stretch.position),
             one.position_of(stretch.position + stretch.n),

@@ -42,9 +42,9 @@ class Recordings:
     def __len__(self) -> int:
         return len(self._running)
 
-    def check_control_id(self, control_id: str | None) -> None:
+    def check_control_id(self, control_id: str) -> None:
         """Raise ControlIdError if a running recording has this name."""
-        if control_id is not None and self.find(control_id) is not None:
+        if self.find(control_id) is not None:
             raise ControlIdError(f"control_id {control_id!r} belongs to a running recording")
 
     def find(self, control_id: str) -> "Session | None":
