@@ -137,10 +137,14 @@ what = sys.argv[1]
 lifecycle._EXIT_PATIENCE_SECONDS = 0.3 if what == "stalled" else 20
 
 
+def say(line):
+    sys.stdout.write(line + "\\n")  # one write: the threads share the stream
+
+
 class Call:
     def __init__(self, name):
         self.name, self.lane, self.errand = name, WRITING.lane(), ERRANDS.lane()
-        self.handler = Subscription(lambda event: print("handler", self.name))
+        self.handler = Subscription(lambda event: say(f"handler {self.name}"))
         lifecycle.register(self)
         lifecycle.keep(self)
 
@@ -154,13 +158,13 @@ class Call:
         threading.Event().wait()
 
     def write(self):
-        print("write", self.name)
+        say(f"write {self.name}")
         self.errand.put(lambda: self.lane.put(self.complete))
 
     def complete(self):
-        print("complete", self.name)
+        say(f"complete {self.name}")
         event = RecordEvent(event_type="", timestamp=0, call_id="", params={})
-        self.handler.deliver(event, lambda: print("done", self.name))
+        self.handler.deliver(event, lambda: say(f"done {self.name}"))
 
 
 Call("a")
