@@ -17,6 +17,7 @@ from recorder import (
     Detector,
     DigitEvent,
     Edge,
+    FileDetection,
     RecordAction,
     RecorderError,
     RecordEvent,
@@ -25,13 +26,14 @@ from recorder import (
     detect,
     recover,
 )
+from tests.signals import VOICEMAIL
 
 NAMES = """
     SAMPLE_RATES __version__
     Call RecordAction Acknowledgement CallStats LegStats
     RecordOptions AudioOptions
     RecordEvent VoiceEvent DigitEvent
-    detect Detection Digit VoiceSpan Detector Edge
+    detect Detection FileDetection Digit VoiceSpan Detector Edge
     recover Recovered
     RecorderError CallEndedError ControlIdError FileError FrameError OptionError
 """
@@ -116,7 +118,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
         (Detector.process, "self frame encoding"),
         (Detector.finish, "self"),
         (recover, "directory"),
-        (detect, "pcm sample_rate input_sensitivity encoding"),
+        (detect, "pcm sample_rate input_sensitivity encoding channels"),
     ],
 )
 def test_the_public_parameters(function: object, parameters: str) -> None:
@@ -148,11 +150,14 @@ def test_the_public_types(call: Call) -> None:
     event: RecordEvent | None = action.join(10)
     edges: tuple[Edge, ...] = Detector(8000).process(b"")
     found: Detection = detect(b"", 8000, 44)
+    of_a_file: FileDetection = detect(VOICEMAIL)
+    listen: Detection | None = of_a_file.listen
     voice: list[VoiceEvent] = []
     digits: list[DigitEvent] = []
     call.on("voice", voice.append)
     call.on("digit", digits.append)
     assert (code, edges, found.digits, voice, digits) == ("200", (), (), [], [])
+    assert listen is None
     assert event is not None
     assert issubclass(recorder.FrameError, RecorderError)
 

@@ -16,9 +16,9 @@ from recorder.writing.mp3 import info_frame
 from recorder.writing.staged import StagedFile, staged_name
 from recorder.writing.wav import header
 from tests import signals
+from tests.command import recorder
 from tests.crash import kill_once
 from tests.staging import Format, left_over, names, one, read
-from tests.test_cli import recorder
 
 # -- what else lies there ------------------------------------------------------------------------
 

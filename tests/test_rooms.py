@@ -13,13 +13,13 @@ SOURCES = Path(recorder.__file__).parent
 
 # From the face down: a module imports from the right of itself, or from a lower room.
 ROOMS = [
-    "__main__ cli",
+    "__main__ cli cli.record cli.detect cli.recover cli.inputs cli.console",
     "__init__",
     "call reports action",
     "recording.recordings recording.session recording.state recording",
     "writing.writer writing writing.recovery writing.staged writing.mp3 writing.wav writing.mixing"
     " writing.disk",
-    "detection.detect detection.masking detection.watch detection.digits detection",
+    "detection.detect reading detection.masking detection.watch detection.digits detection",
     "placement.legs placement.inputs placement.playout placement.beep placement.timeline"
     " placement.clock placement.resampling placement.frames placement",
     "runtime.lifecycle runtime.handlers runtime.threads runtime.lanes runtime.turns"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from recorder.action import Acknowledgement, RecordAction
 from recorder.call import Call
 from recorder.detection.core import SAMPLE_RATES, Edge
-from recorder.detection.detect import Detection, Detector, Digit, VoiceSpan, detect
+from recorder.detection.detect import Detection, Detector, Digit, FileDetection, VoiceSpan, detect
 from recorder.errors import (
     CallEndedError,
     ControlIdError,
@@ -59,6 +59,7 @@ __all__ = [
     "Digit",
     "DigitEvent",
     "Edge",
+    "FileDetection",
     "FileError",
     "FrameError",
     "LegStats",

@@ -14,7 +14,7 @@ from recorder.errors import OptionError, shown
 Direction = Literal["speak", "listen", "both"]
 Format = Literal["wav", "mp3"]
 
-_CHOICES: Final[dict[str, tuple[str, ...]]] = {
+CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "direction": ("speak", "listen", "both"),
     "format": ("wav", "mp3"),
 }
@@ -74,7 +74,7 @@ class RecordOptions:
     mask_digits: bool = False
 
     def __post_init__(self) -> None:
-        for key, choices in _CHOICES.items():
+        for key, choices in CHOICES.items():
             _check_choice(key, getattr(self, key), choices)
         for key in _SWITCHES:
             object.__setattr__(self, key, _switch(key, getattr(self, key)))
@@ -171,7 +171,7 @@ def check_path(path: Any, options: RecordOptions) -> Path:
     except TypeError:
         raise OptionError(f"path: expected a path, got {shown(path)}") from None
     ending = target.suffix.lower().removeprefix(".")
-    if ending in _CHOICES["format"] and ending != options.format:
+    if ending in CHOICES["format"] and ending != options.format:
         raise OptionError(
             f"path: expected one that ends in .{options.format}, as the format, got {str(path)!r}"
         )

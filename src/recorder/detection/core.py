@@ -168,7 +168,7 @@ class VoiceDetector:
         return buffer.read(count) if count else ()
 
     def process_levels(self, pcm: Any, n: int, levels: "NDArray[np.float32]") -> "list[Edge]":
-        """As `process` from a detector's start, and write each frame's level, in dBFS, to `levels`.
+        """As `process` where a frame begins, and write each frame's level, in dBFS, to `levels`.
 
         `levels` has room for n // frame + 1 values.
         """

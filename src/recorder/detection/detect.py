@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: MIT
 """What is on a leg: digits, voice and levels, of a whole file or live."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recorder.detection import core
-from recorder.detection.core import DigitDecoder, Edge, VoiceDetector
+from recorder.detection.core import DigitDecoder, Edge, EdgeKind, VoiceDetector
+from recorder.errors import OptionError
 from recorder.options import check_number
-from recorder.placement.frames import Encoding, Frame, to_pcm
+from recorder.placement.frames import SAMPLE_BYTES, Encoding, Frame, to_pcm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from recorder.reading import FileLegs, RawEncoding
 
 # Speech is levels at least so far above the floor; less does not say where to put a gate.
 _CONTRAST_DB: Final = 12.0
@@ -76,6 +79,29 @@ class Detection:
         return round(min(100.0, max(0.0, -gate)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileDetection(Detection):
+    """What is on the legs of a file: by itself that of the speak leg, and `listen`.
+
+    `listen` is None where the file has one leg. Positions are in samples at `sample_rate`: the
+    file's own, or the next one that calls have. `duration` is in seconds.
+    """
+
+    sample_rate: int
+    duration: float
+    listen: Detection | None
+
+    @property
+    def speak(self) -> Detection:
+        """The speak leg: of a stereo file the left channel."""
+        return self
+
+    @property
+    def legs(self) -> dict[str, Detection]:
+        """The legs that the file has, by name."""
+        return {"speak": self} if self.listen is None else {"speak": self, "listen": self.listen}
+
+
 class Detector:
     """Detects on one leg live. Positions are in samples since the detector's first one.
 
@@ -102,49 +128,121 @@ class Detector:
         return (*self._digits.finish(), *self._voice.finish())
 
 
+@overload
 def detect(
-    pcm: Frame, sample_rate: int, input_sensitivity: float = 44.0, *, encoding: Encoding = "pcm16"
+    pcm: Frame, sample_rate: int, input_sensitivity: float = ..., *, encoding: Encoding = ...
+) -> Detection: ...
+@overload
+def detect(
+    pcm: str | os.PathLike[str],
+    sample_rate: int | None = ...,
+    input_sensitivity: float = ...,
+    *,
+    encoding: "RawEncoding | None" = ...,
+    channels: Sequence[int] | None = ...,
+) -> FileDetection: ...
+def detect(
+    pcm: Frame | str | os.PathLike[str],
+    sample_rate: int | None = None,
+    input_sensitivity: float = 44.0,
+    *,
+    encoding: "RawEncoding | None" = None,
+    channels: Sequence[int] | None = None,
 ) -> Detection:
-    """Find the digits and the voice on one leg, a whole file at once.
+    """Find the digits and the voice on one leg, or on both legs of an audio file.
 
-    Raises OptionError and FrameError as `Detector` does.
+    `pcm` is all audio of a leg, at `sample_rate`, or the path of a file that libsndfile reads: of
+    a mono file there is the speak leg, of a stereo file left is speak and right is listen, and
+    `channels` chooses otherwise, the first one being 1. Other rates than those of calls are
+    resampled. Raw audio needs a `sample_rate`, and an `encoding`, pcm16, pcmu, pcma or gsm, where
+    the file's name does not say it.
+
+    Raises OptionError, FrameError for audio that is no frame of one leg, and FileError for a file
+    that cannot be read.
     """
     check_number("input_sensitivity", input_sensitivity, 100)
-    data = to_pcm(pcm, encoding)
-    pointer, n = core.samples(data), len(data) // 2
-    decoder = DigitDecoder(sample_rate)
-    voice = VoiceDetector(sample_rate, input_sensitivity)
-    levels = np.empty(n // voice.frame + 1, np.float32)
-    edges = [
-        *decoder.process(pointer, n),
-        *decoder.finish(),
-        *voice.process_levels(pointer, n, levels),
-        *voice.finish(),
-    ]
-    return Detection(
-        digits=tuple(
-            Digit(digit=digit, start=start, end=end)
-            for start, end, digit in _pairs(edges, "digit_start")
-        ),
-        voice=tuple(
-            VoiceSpan(start=start, end=end) for start, end, _ in _pairs(edges, "voice_start")
-        ),
-        levels=levels[: n // voice.frame],
+    if isinstance(pcm, (str, os.PathLike)):
+        from recorder import reading  # here: who feeds frames does not need it
+
+        file = reading.open_audio(pcm, sample_rate, encoding)
+        return detect_legs(reading.legs_of([file], channels), input_sensitivity)
+    if channels is not None:
+        raise OptionError(f"channels: expected None for audio of one leg, got {channels!r}")
+    audio = to_pcm(pcm, encoding or "pcm16")  # type: ignore[arg-type]  # it refuses others
+    leg = _LegDetection(core.check_sample_rate(sample_rate), input_sensitivity)
+    leg.take(audio)
+    return leg.finish()
+
+
+def detect_legs(legs: "FileLegs", input_sensitivity: float) -> FileDetection:
+    """Find the digits and the voice on the legs of a file, which is read block by block."""
+    found = [_LegDetection(legs.rate, input_sensitivity) for _ in legs.names]
+    n = 0
+    for block in legs.blocks:
+        n += len(block[0]) // SAMPLE_BYTES
+        for leg, pcm in zip(found, block, strict=True):
+            leg.take(pcm)
+    speak, *listen = [leg.finish() for leg in found]
+    return FileDetection(
+        **{field.name: getattr(speak, field.name) for field in fields(speak)},
+        sample_rate=legs.rate,
+        duration=n / legs.rate,
+        listen=listen[0] if listen else None,
     )
 
 
-def _pairs(edges: "Iterable[Edge]", opening: str) -> list[tuple[int, int, str]]:
-    """Starts with their ends, in order of start."""
-    closing = opening.replace("start", "end")
-    open_at: dict[str, int] = {}
-    pairs: list[tuple[int, int, str]] = []
-    for edge in edges:
-        if edge.kind == opening:
-            open_at[edge.digit] = edge.position
-        elif edge.kind == "voice_revised":
-            if opening == "voice_start":
-                pairs = [pair for pair in pairs if pair[0] < edge.position]
-                open_at.clear()
-        elif edge.kind == closing:
-            pairs.append((open_at.pop(edge.digit), edge.position, edge.digit))
-    return sorted(pairs)
+class _LegDetection:
+    """Detects on one leg, in blocks of whole 20 ms but for the last one."""
+
+    def __init__(self, sample_rate: int, input_sensitivity: float) -> None:
+        self._decoder = DigitDecoder(sample_rate)
+        self._voice = VoiceDetector(sample_rate, input_sensitivity)
+        self._digits = _Pairs("digit_start")
+        self._spans = _Pairs("voice_start")
+        self._levels: list[NDArray[np.float32]] = []
+
+    def take(self, pcm: bytes) -> None:
+        pointer, n = core.samples(pcm), len(pcm) // SAMPLE_BYTES
+        frames = n // self._voice.frame
+        levels = np.empty(frames + 1, np.float32)
+        self._digits.take(self._decoder.process(pointer, n))
+        self._spans.take(self._voice.process_levels(pointer, n, levels))
+        self._levels.append(levels[:frames])
+
+    def finish(self) -> Detection:
+        self._digits.take(self._decoder.finish())
+        self._spans.take(self._voice.finish())
+        return Detection(
+            digits=tuple(
+                Digit(digit=digit, start=start, end=end)
+                for start, end, digit in self._digits.found()
+            ),
+            voice=tuple(VoiceSpan(start=start, end=end) for start, end, _ in self._spans.found()),
+            levels=np.concatenate([np.empty(0, np.float32), *self._levels]),
+        )
+
+
+class _Pairs:
+    """Starts of one kind with their ends."""
+
+    def __init__(self, opening: EdgeKind) -> None:
+        self._opening = opening
+        self._closing = opening.replace("start", "end")
+        self._open_at: dict[str, int] = {}
+        self._pairs: list[tuple[int, int, str]] = []
+
+    def take(self, edges: Iterable[Edge]) -> None:
+        for edge in edges:
+            if edge.kind == self._opening:
+                self._open_at[edge.digit] = edge.position
+            elif edge.kind == self._closing:
+                start = self._open_at.pop(edge.digit)
+                self._pairs.append((start, edge.position, edge.digit))
+            else:  # voice was revised
+                while self._pairs and self._pairs[-1][0] >= edge.position:
+                    self._pairs.pop()
+                self._open_at.clear()
+
+    def found(self) -> list[tuple[int, int, str]]:
+        """All of them, in order of start."""
+        return sorted(self._pairs)

@@ -120,7 +120,9 @@ class StagedFile:
             self._file, self.staged = _create(path, format, mode)
             _open.add(self._file)
         except (OSError, ValueError) as error:
-            raise FileError(f"cannot record to {path}: {error}") from error
+            # Without the name of the staged file, which nobody asked for.
+            reason = getattr(error, "strerror", None) or error
+            raise FileError(f"cannot record to {path}: {reason}") from error
         try:
             self._encoder = _encoder(format)(self._file, sample_rate, channels)
         except (OSError, RuntimeError) as error:

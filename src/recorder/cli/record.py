@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""`recorder record`: audio files as if they were a call."""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from recorder.call import Call
+from recorder.cli.console import Console, console_options, print_result
+from recorder.cli.inputs import DEFAULTS, Inputs, input_options, sensitivity_option
+from recorder.events import RecordEvent
+from recorder.options import CHOICES, RecordOptions
+from recorder.reading import LEGS
+
+_EXIT: Final = {"finished": 0, "no_input": 3}
+_ENDED: Final = ("finished", "no_input", "error")
+
+
+@click.command("record")
+@click.argument("inputs", metavar="INPUT [INPUT2]", nargs=-1, required=True, type=click.Path())
+@click.option(
+    "--direction",
+    type=click.Choice(CHOICES["direction"]),
+    help="The legs that are recorded.  [default: those that are given]",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(CHOICES["format"]),
+    help="Of the file.  [default: as --output ends, else wav]",
+)
+@click.option("--stereo", is_flag=True, help="Two channels: left speak, right listen.")
+@click.option(
+    "--initial-timeout",
+    type=float,
+    default=DEFAULTS.initial_timeout,
+    show_default=True,
+    metavar="SECONDS",
+    help="No voice for this long: no_input. 0: off.",
+)
+@click.option(
+    "--end-silence-timeout",
+    type=float,
+    default=DEFAULTS.end_silence_timeout,
+    show_default=True,
+    metavar="SECONDS",
+    help="Silence after voice that ends it. 0: off.",
+)
+@click.option(
+    "--terminators",
+    default=DEFAULTS.terminators,
+    show_default=True,
+    metavar="DIGITS",
+    help="DTMF digits that end it.",
+)
+@click.option("--beep", is_flag=True, help="Start after a beep that the party would hear.")
+@sensitivity_option
+@click.option(
+    "--max-length",
+    type=float,
+    default=DEFAULTS.max_length,
+    metavar="SECONDS",
+    show_default=True,
+    help="The file never gets longer. 0: off.",
+)
+@click.option(
+    "--noise-tracking/--no-noise-tracking",
+    default=DEFAULTS.noise_tracking,
+    show_default=True,
+    help="Learn the noise of the line; without, the gate alone decides.",
+)
+@click.option("--voice-only", is_flag=True, help="Breaths, knocks and slams are no input.")
+@click.option("--mask-digits", is_flag=True, help="DTMF tones are silence in the file.")
+@click.option("--control-id", help="The recording's name in the event.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to make; never overwritten. Its folder is made.",
+)
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where to make a file with a made-up name.  [default: recordings]",
+)
+@input_options
+@console_options
+def record_command(
+    inputs: tuple[str, ...],
+    output: Path | None,
+    directory: Path | None,
+    rate: int | None,
+    encoding: str | None,
+    channels: tuple[int, ...] | None,
+    format_: str | None,
+    direction: str | None,
+    control_id: str | None,
+    *,
+    quiet: bool,
+    verbose: int,
+    **audio: Any,
+) -> None:
+    """Record audio files as if they were a call.
+
+    One mono file is what the party says (the speak leg), two are speak and listen, one stereo
+    file is speak on the left and listen on the right; both are recorded. Any rate and anything
+    libsndfile reads will do; "-" is standard input; raw audio needs --rate.
+
+    Prints the terminal event as JSON. Exits with 0 when it is finished, 3 for no_input, 2 for
+    wrong use and 1 for anything else.
+    """
+    console = Console(quiet=quiet, verbose=verbose)
+    if len(inputs) > 2:
+        raise click.UsageError(f"expected one input, or two, speak and listen; got {len(inputs)}")
+    if output is not None and directory is not None:
+        raise click.UsageError("--output and --directory exclude each other")
+    audio["format"] = _format(format_, output)
+    if direction is not None:
+        audio["direction"] = direction
+    options = RecordOptions(**audio)
+    legs = Inputs(inputs, rate, encoding, channels).legs(*inputs)
+    if direction is None and legs.names == LEGS:
+        options = options.replace(direction="both")  # nothing given is left out
+    if not set(options.legs) & set(legs.names):
+        raise click.UsageError(
+            f"--direction {direction} leaves out all of {inputs[0]}: a single leg is speak"
+        )
+    call = Call(legs.rate, directory=directory if directory is not None else "recordings")
+    interrupted = _interrupts()
+    action = call.record(options, control_id=control_id, path=output)
+    try:
+        with console.progress("recording", legs.length) as advance:
+            for block in legs.blocks:
+                speak, *listen = block
+                call.feed(speak=speak, listen=listen[0] if listen else None)
+                advance(len(speak) // 2)
+                if action.state in _ENDED or interrupted:
+                    break
+    finally:
+        # Whatever happened: what was recorded is kept.
+        call.hangup()
+    event = action.join()
+    console.say(_for_a_person(event))
+    print_result(json.dumps(event.payload))
+    sys.exit(1 if interrupted else _EXIT.get(event.state, 1))
+
+
+def _interrupts() -> list[int]:
+    """What Ctrl-C and the like leave behind: they end the recording between two blocks."""
+    received: list[int] = []
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, _: received.append(number))
+    return received
+
+
+def _format(format_: str | None, output: Path | None) -> str:
+    ending = output.suffix.lower().removeprefix(".") if output is not None else ""
+    if ending not in {"", *CHOICES["format"]}:
+        raise click.UsageError(f"--output: expected a name in .wav or .mp3, got {output}")
+    if format_ is None:
+        return ending or DEFAULTS.format
+    if ending and ending != format_:
+        raise click.UsageError(f"--format {format_} does not fit --output {output}")
+    return format_
+
+
+def _for_a_person(event: RecordEvent) -> str:
+    record = event.record
+    why = record["reason"].replace("_", " ") + (f" {record['digit']}" if "digit" in record else "")
+    error = f": {record['error']}" if "error" in record else ""
+    return (
+        f"{event.state} ({why}){error}: {event.duration:.2f} s, {event.size} bytes in {event.url}"
+    )

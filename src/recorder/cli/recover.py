@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""`recorder recover`: finish what a crash left."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from recorder.cli.console import Console, console_options, print_result
+from recorder.writing.recovery import recover
+
+
+@click.command("recover")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@console_options
+def recover_command(directory: Path, *, quiet: bool, verbose: int) -> None:
+    """Finish the recordings that a crash left in a folder.
+
+    They are completed and get their names; nothing is overwritten, and what is still being
+    recorded is left alone. Prints one JSON object for each file found. Exits with 1 when one
+    cannot be read.
+    """
+    Console(quiet=quiet, verbose=verbose)
+    found = recover(directory)
+    for file in found:
+        fields = asdict(file) | {"staged": str(file.staged), "path": file.path and str(file.path)}
+        print_result(json.dumps(fields))
+    if any(file.outcome == "unreadable" for file in found):
+        sys.exit(1)
