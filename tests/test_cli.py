@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from recorder.cli import main
 from tests import signals
 from tests.command import OFF, read, recorder, write
 from tests.signals import VOICEMAIL
@@ -250,3 +252,16 @@ def test_the_detection_options(tmp_path: Path) -> None:
     source = write(tmp_path / "knock.wav", knock)
     assert recorder("record", source, folder=tmp_path).status == 0
     assert recorder("record", source, "--voice-only", folder=tmp_path).status == 3
+
+
+def test_the_documentation_names_every_option() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "command.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", page))
+    options = {
+        option
+        for command in main.commands.values()
+        for parameter in command.params
+        for option in (*parameter.opts, *parameter.secondary_opts)
+        if option.startswith("-")
+    }
+    assert options - named == {"--quiet", "--verbose"}  # by their short names
