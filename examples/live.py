@@ -28,13 +28,13 @@ async def main() -> None:
     """Record until the caller presses # or is silent for three seconds."""
     call = Call(sample_rate=8000)
     call.on("calling.call.record", lambda event: print(event.state))
-    feeding = asyncio.create_task(media(call))
-    action = await call.record(
-        audio={"beep": True, "end_silence_timeout": 3, "terminators": "#"},
-    )
-    event = await action.wait()
-    print(event.url, event.duration, event.size, event.record["reason"])
-    await feeding
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(media(call))
+        action = await call.record(
+            audio={"beep": True, "end_silence_timeout": 3, "terminators": "#"},
+        )
+        event = await action.wait()
+        print(event.url, event.duration, event.size, event.record["reason"])
     call.hangup()
 
 
