@@ -4,10 +4,12 @@
     call = Call(sample_rate=8000)
     action = call.record(audio={"end_silence_timeout": 3, "terminators": "#"})
     call.feed(speak=frame, listen=frame)    # 20 ms of each leg, again and again
-    action.result.url                       # once action.is_done
+    event = action.join()                   # in another thread; in asyncio: await action.wait()
+    event.url
 
 See `Call.record` for what it does, RecordOptions for the options, RecordAction for the handle
-and RecordEvent for what it reports. `recover` finishes the files that a crash left.
+and RecordEvent for what it reports. `detect` and Detector find digits and voice without recording;
+`recover` finishes the files that a crash left.
 """
 
 import logging
