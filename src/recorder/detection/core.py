@@ -63,7 +63,8 @@ class Edge(NamedTuple):
 
     A `voice_revised` withdraws the stretches of voice that began at its position or later; the
     next `replaced_by` voice edges take their place. It holds as of the position `settled`. An edge
-    after it may have a position before its own `settled`: it takes effect there. For digits it is 0.
+    after it may have a position before its own `settled`: it takes effect there. For a
+    digit `settled` is 0.
     """
 
     kind: EdgeKind
