@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How fast the command line records an hour of a call, both legs, in stereo.
+"""How fast the command line records, and detects on, an hour of a call, both legs, in stereo.
 
 The whole command is timed, the interpreter's start included. RECORDER_BENCH_SECONDS is the length
 of the file in seconds, 3600 by default.
@@ -97,3 +97,43 @@ def test_file(
         note = f"promised: {_PROMISED} at least" if promised else ""
         measure.times_real_time(f"a stereo call to {ending}", name, seconds, note)
     target.unlink()
+
+
+_READS: Final = "import sys, soundfile\nfor _ in soundfile.blocks(sys.argv[1], 40000): pass"
+_PEAK: Final = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+print(usage.ru_maxrss, file=sys.stderr)
+sys.exit(process.returncode)
+"""
+_DETECTORS: Final = {
+    OWN: [sys.executable, "-m", "recorder", "detect", "--json"],
+    "auditok, energy": [sys.executable, "-m", "auditok", "-u", "any"],
+    "soundfile, reading": [sys.executable, "-c", _READS],
+}
+
+
+@pytest.mark.parametrize("name", _DETECTORS)
+@pytest.mark.benchmark(group="detect")
+def test_detect(measure: "Measure", long_call: tuple[Path, int], name: str) -> None:
+    """Digits, voice and levels of both legs, beside voice of their mixture, and beside nothing."""
+    source, seconds = long_call
+    if name.startswith("auditok"):
+        pytest.importorskip("auditok")
+    command = [*_DETECTORS[name], str(source)]
+    measure.run_rounds(
+        lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL), _ROUNDS
+    )
+    if measure.enabled:
+        note = f"{_peak_mib(command):.0f} MiB at its peak"
+        measure.times_real_time("detecting in a stereo call", name, seconds, note)
+
+
+def _peak_mib(command: list[str]) -> float:
+    # By way of a small process: a child's peak begins with what its parent takes.
+    done = subprocess.run(
+        [sys.executable, "-c", _PEAK, *command], check=True, capture_output=True, text=True
+    )
+    return int(done.stderr.split()[-1]) / 1024
