@@ -52,7 +52,7 @@ class Acknowledgement(dict[str, str], _Immediate):
 
 
 class Latch:
-    """Something that happens once, for which threads and tasks wait."""
+    """Something that happens once; threads and tasks can wait for it."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -149,7 +149,7 @@ class RecordAction(Coroutine[Any, Any, "RecordAction"]):
         if self._coroutine is not None:
             self._coroutine.close()
 
-    # -- how it is -------------------------------------------------------------------------
+    # -- state ----------------------------------------------------------------------------
 
     @property
     def state(self) -> "State":

@@ -64,7 +64,7 @@ class Call:
 
     - `sample_rate`: of the call's clock and its files, in Hz: 8000, 16000, 24000, 32000, 44100 or
       48000.
-    - `call_id`, `node_id`: what the events name; made up when not given.
+    - `call_id`, `node_id`: carried by every event; generated when not given.
     - `directory`: where the files go; made when the first recording starts.
     - `base_url`: what events put before a file's name instead of its `file://` folder; a query
       stays behind the name.
@@ -518,7 +518,7 @@ class Call:
         *,
         input_sensitivity: float = 44.0,
     ) -> None:
-        """Have a function or coroutine function called with every event of a type.
+        """Call a function or coroutine function with every event of a type from now on.
 
         - "calling.call.record": a RecordEvent whenever a recording of the call changes.
         - "voice": a VoiceEvent when voice begins or ends on a leg; `input_sensitivity` S puts its
@@ -564,7 +564,7 @@ class Call:
                 lock.release()
 
     def at_exit(self) -> None:
-        """End, as nobody hung up."""
+        """Hang up at exit, where nobody has."""
         self.hangup("exit")
 
     def renew_lock(self) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Audio files as the legs of a call: blocks of PCM at a rate that calls have.
 
-Read is what libsndfile reads, and raw audio, which has no header: its rate has to be given.
+Everything that libsndfile reads, and raw audio, which has no header: its rate has to be given.
 """
 
 import logging
@@ -47,11 +47,11 @@ _RAW_ENDINGS: Final[dict[str, RawEncoding]] = {
     **dict.fromkeys(("pcma", "alaw", "al"), "pcma"),
     "gsm": "gsm",
 }
-# libsndfile's notes about a size in a header, of the audio or the file, that the file has not.
+# libsndfile's notes that a header gives another size, of the audio or of the file, than there is.
 _WRONG_SIZE: Final = re.compile(
     r"^ *(?:data|SSND|Data Size|riff|Riff size) *: *(\d+) \(should be (\d+)\)", re.MULTILINE
 )
-# What is written there when the size is not known yet: by ffmpeg, sox and others, to a pipe.
+# What ffmpeg, sox and others give as the size when they write to a pipe, and do not know it yet.
 _SIZE_NOT_KNOWN: Final = (range(0x7FFF0000, 0x80000000), range(0xFFFF0000, 0x100000000))
 
 
@@ -113,15 +113,14 @@ class _Source:
     def __init__(self, source: "str | os.PathLike[str] | BufferedReader", name: str) -> None:
         self._path = None if isinstance(source, BufferedReader) else Path(source)
         self.name = name or str(self._path)
-        # What the name says that raw audio is; None for other names.
+        # Of raw audio, by its name; None for names of other files.
         self.raw_encoding = _RAW_ENDINGS.get(Path(self.name).suffix.lower().removeprefix("."))
         try:
             stream = source if isinstance(source, BufferedReader) else Path(source).open("rb")  # noqa: SIM115
             start = stream.peek(4)[:4]
             self.size = os.fstat(stream.fileno()).st_size if stream.seekable() else None
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise FileError(f"cannot read {self.name}: {reason}") from error
+            raise _unreadable(self.name, error) from error
         self.is_empty = not start
         self.has_header = start in _HEADERS
         self._stream = stream
@@ -137,13 +136,17 @@ class _Source:
     def whole(self) -> BytesIO:
         """All bytes, in memory."""
         with self.open() as stream:
-            return BytesIO(stream.read())
+            return BytesIO(_read(self, stream, -1))
 
     def for_libsndfile(self) -> "bytes | BufferedReader | BytesIO":
         """A path, which libsndfile reads by itself, or a stream that can seek."""
         if self.size is None or self.raw_encoding is not None:
             return self.whole()
         return os.fsencode(self._path) if self._path is not None else self._stream
+
+
+def _unreadable(name: str, error: Exception) -> FileError:
+    return FileError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}")
 
 
 # -- what libsndfile decodes -----------------------------------------------------------------------
@@ -243,8 +246,7 @@ def _raw(source: _Source, rate: int, encoding: RawEncoding) -> AudioFile:
 
     def blocks() -> "Iterator[NDArray[np.int16]]":
         with source.open() as stream:
-            # read(n) of a buffered stream returns less only at the end.
-            while data := stream.read(round(rate * seconds) * size):
+            while data := _read(source, stream, round(rate * seconds) * size):
                 if len(data) % size:
                     raise FileError(
                         f"{source.name}: raw PCM ends in mid-sample, after an odd number of bytes"
@@ -260,6 +262,14 @@ def _raw(source: _Source, rate: int, encoding: RawEncoding) -> AudioFile:
         block_seconds=seconds,
         blocks=blocks(),
     )
+
+
+def _read(source: _Source, stream: BufferedReader, n: int) -> bytes:
+    """The next n bytes; less only at the end."""
+    try:
+        return stream.read(n)
+    except OSError as error:
+        raise _unreadable(source.name, error) from error
 
 
 # -- legs --------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ class Session:
         self._publish = publish
         self.writer.failed = failed
 
-    # -- how it is -------------------------------------------------------------------------
+    # -- state ----------------------------------------------------------------------------
 
     @property
     def state(self) -> State:
