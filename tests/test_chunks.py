@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from recorder import AudioOptions, Call, RecordEvent
 from tests import signals
 from tests.conftest import settle
+from tests.marks import mostly_slow
 from tests.recordings import NO_LIMITS, path_of
 
 Command = tuple[int, str, tuple[Any, ...]]
@@ -95,7 +96,7 @@ OPTIONS: list[AudioOptions] = [
 ]
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("options", mostly_slow(OPTIONS, OPTIONS[2]))
 @pytest.mark.parametrize("commands", [[], COMMANDS], ids=["plain", "pauses"])
 @seed(11)
 @settings(max_examples=12, deadline=None)

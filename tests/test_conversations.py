@@ -19,6 +19,7 @@ import pytest
 from recorder import AudioOptions, Call, RecordAction
 from tests import signals
 from tests.conftest import settle
+from tests.marks import mostly_slow
 from tests.recordings import NO_LIMITS, audio_of
 from tests.signals import Pcm
 
@@ -158,8 +159,8 @@ def test_a_bot_that_is_cut_off_by_a_voice_event(
     check(action, cut_within=0.2)
 
 
-@pytest.mark.parametrize("bot_rate", BOT_RATES)
-@pytest.mark.parametrize("how", ["alone", "together", "at"])
+@pytest.mark.parametrize("bot_rate", mostly_slow(BOT_RATES, 8000, 24000))
+@pytest.mark.parametrize("how", mostly_slow(["alone", "together", "at"], "alone"))
 def test_a_bot_by_feed(make_call: Callable[..., Call], bot_rate: int, how: str) -> None:
     call = make_call(listen_rate=bot_rate)
     action = call.record(STEREO)

@@ -14,6 +14,7 @@ from recorder.writing.mp3 import info_frame
 from recorder.writing.staged import StagedFile
 from recorder.writing.wav import HEADER_BYTES, header
 from tests import signals
+from tests.marks import mostly_slow
 from tests.signals import RATES, Pcm
 from tests.staging import (
     GIB,
@@ -61,8 +62,8 @@ def test_a_wav_cut_anywhere_has_all_its_whole_samples(tmp_path: Path, channels: 
         path.unlink()
 
 
-@pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("channels", mostly_slow([1, 2], 2))
+@pytest.mark.parametrize("rate", mostly_slow(RATES, 8000))
 def test_an_mp3_cut_anywhere_plays_a_prefix(tmp_path: Path, rate: int, channels: int) -> None:
     audio = shaped(stereo_noise(4, rate), channels)
     whole_file = StagedFile(tmp_path / "whole.mp3", "mp3", rate, channels)

@@ -84,6 +84,7 @@ def test_noise_tones_and_speech_are_no_digits(rate: int) -> None:
     assert detect(signals.speech(), 8000).digits == ()
 
 
+@pytest.mark.slow
 def test_an_hour_of_prompts_holds_no_digit() -> None:
     prompts = signals.prompts()
     if len(prompts) < 3600 * 8000:

@@ -15,6 +15,7 @@ from recorder import AudioOptions, Call, FileError, recover
 from tests import signals
 from tests.conftest import Events, settle
 from tests.faults.running import ROOT, event_of, linux, output_of
+from tests.marks import mostly_slow
 from tests.recordings import (
     AUDIO,
     BOTH,
@@ -137,7 +138,11 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @linux
 @pytest.mark.parametrize("format_", ["wav", "mp3"])
 @pytest.mark.parametrize(
-    ("call", "after"), [*(("write", n) for n in range(1, 8)), ("fsync", 0), ("fsync-folder", 0)]
+    ("call", "after"),
+    mostly_slow(
+        [*(("write", n) for n in range(1, 8)), ("fsync", 0), ("fsync-folder", 0)],
+        *(("write", 1), ("write", 7), ("fsync", 0), ("fsync-folder", 0)),
+    ),
 )
 def test_an_input_output_error(
     tmp_path: Path, shim: Path, format_: Any, call: str, after: int

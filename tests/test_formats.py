@@ -13,6 +13,7 @@ import pytest
 from recorder.writing.mp3 import info_frame, parse_info_frame, playable
 from recorder.writing.wav import HEADER_BYTES, header, parse_header
 from tests import signals
+from tests.marks import mostly_slow
 from tests.signals import RATES
 from tests.staging import GIB, Format, blocks, check_long, read, shaped, start, stereo_noise
 from tests.test_files import decoded, need, output_of, probe
@@ -108,7 +109,7 @@ def test_an_mp3_plays_after_every_block(tmp_path: Path, rate: int, channels: int
         assert np.array_equal(read(copy, channels), whole[:samples])
 
 
-@pytest.mark.parametrize("format_", ["wav", "mp3"])
+@pytest.mark.parametrize("format_", mostly_slow(["wav", "mp3"], "wav"))
 def test_what_is_written_plays_in_ffmpeg_and_sox(tmp_path: Path, format_: Format) -> None:
     need("ffmpeg", "ffprobe", "sox")
     audio = stereo_noise(5, 8000)
@@ -131,7 +132,7 @@ def test_what_is_written_plays_in_ffmpeg_and_sox(tmp_path: Path, format_: Format
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("rate", mostly_slow(RATES, 8000))
 def test_the_shortest_mp3s_play_exactly_what_was_recorded(
     tmp_path: Path, rate: int, channels: int
 ) -> None:
@@ -153,7 +154,7 @@ def test_the_shortest_mp3s_play_exactly_what_was_recorded(
         assert (tmp_path / f"{n}.raw").stat().st_size == 2 * channels * n, n
 
 
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("rate", mostly_slow(RATES, 8000))
 def test_ffmpeg_seeks_in_an_mp3(tmp_path: Path, rate: int) -> None:
     """In the complete one and in one that was cut off: what it lands on is what is there."""
     need("ffmpeg")

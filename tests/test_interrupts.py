@@ -17,6 +17,7 @@ import recorder
 from recorder import AudioOptions, Call, CallEndedError, RecordAction
 from tests.conftest import Events, settle
 from tests.faults.running import event_of, linux, output_of
+from tests.marks import mostly_slow
 from tests.recordings import (
     AUDIO,
     BOTH,
@@ -73,7 +74,9 @@ def interrupted(n: int, use: Callable[[], object]) -> bool:
     return interrupt.happened
 
 
-@pytest.mark.parametrize("what", ["block", "one leg", "end", "stop", "hangup"])
+@pytest.mark.parametrize(
+    "what", mostly_slow(["block", "one leg", "end", "stop", "hangup"], "block")
+)
 def test_an_interrupt_at_any_line(make_call: Callable[..., Call], what: str) -> None:
     """Wherever Ctrl-C comes, afterwards the call continues, and all recordings end."""
     n = 0
@@ -158,8 +161,10 @@ def record_more(call: Call, more: list[RecordAction]) -> None:
     more.append(call.record(NO_LIMITS))
 
 
-@pytest.mark.parametrize("during", ["block", "one leg", "digit", "pause"])
-@pytest.mark.parametrize("command", ["stop", "hangup", "pause", "digit", "record"])
+@pytest.mark.parametrize("during", mostly_slow(["block", "one leg", "digit", "pause"], "one leg"))
+@pytest.mark.parametrize(
+    "command", mostly_slow(["stop", "hangup", "pause", "digit", "record"], "stop", "record")
+)
 def test_a_signal_handler_at_any_line(
     make_call: Callable[..., Call], command: str, during: str
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 from recorder.runtime import lifecycle
 from recorder.runtime.lifecycle import Ticker
 from recorder.runtime.threads import HANDLERS
+from tests.marks import mostly_slow
 from tests.test_lanes import Blocked, in_child, posix
 
 forks = pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
@@ -171,7 +172,7 @@ Call("a")
 """
 
 
-@pytest.mark.parametrize("what", ["ends", "raises", "stalled"])
+@pytest.mark.parametrize("what", mostly_slow(["ends", "raises", "stalled"], "ends", "raises"))
 def test_at_exit_files_are_written_then_handlers_called(what: str) -> None:
     command = [sys.executable, "-W", "error", "-c", AT_EXIT, what]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)

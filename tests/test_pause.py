@@ -16,6 +16,7 @@ from recorder import (
 )
 from tests import signals
 from tests.conftest import Events, settle
+from tests.marks import mostly_slow
 from tests.recordings import (
     LISTEN,
     NO_LIMITS,
@@ -32,7 +33,7 @@ from tests.recordings import (
 @pytest.mark.parametrize(
     "options", [{}, {"direction": "both", "stereo": True}, {"voice_only": True}]
 )
-@pytest.mark.parametrize("frame", [160, 1777])
+@pytest.mark.parametrize("frame", mostly_slow([160, 1777], 160))
 def test_no_sample_of_a_pause_is_in_any_file(
     call: Call, behavior: Any, options: AudioOptions, frame: int
 ) -> None:

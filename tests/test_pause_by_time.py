@@ -10,6 +10,7 @@ import pytest
 
 from recorder import Call
 from tests import signals
+from tests.marks import mostly_slow
 from tests.recordings import NO_LIMITS, audio_of, feed_leg
 from tests.signals import Pcm
 
@@ -25,7 +26,7 @@ def counting(leg: str, start: int, n: int) -> Pcm:
 
 @pytest.mark.parametrize("behavior", ["skip", "silence"])
 @pytest.mark.parametrize("direction", ["speak", "listen", "both"])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", mostly_slow(range(12), 0, 1, 2))
 def test_by_time_of_call(
     make_call: Callable[..., Call], behavior: Any, direction: Any, seed: int
 ) -> None:

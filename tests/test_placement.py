@@ -38,6 +38,7 @@ def frame(rng: np.random.Generator, number: int, n: int) -> tuple[list[Name], Pc
     return [(number, i) for i in range(n)], audio
 
 
+@pytest.mark.slow
 @seed(1)
 @settings(max_examples=150, deadline=None)
 @given(operations=_operations)

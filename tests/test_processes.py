@@ -11,6 +11,7 @@ from recorder import (
     recover,
 )
 from tests.faults.running import event_of, linux, output_of, program
+from tests.marks import mostly_slow
 from tests.recordings import (
     AUDIO,
     check_finished,
@@ -47,7 +48,7 @@ def test_a_process_that_ends_without_a_hangup(tmp_path: Path, how: str, status: 
 
 
 @linux
-@pytest.mark.parametrize("kind", ["handler", "coroutine", "disk"])
+@pytest.mark.parametrize("kind", mostly_slow(["handler", "coroutine", "disk"], "handler"))
 def test_what_never_returns_does_not_keep_the_process(tmp_path: Path, kind: str) -> None:
     (params,) = output_of("handler_for_ever", tmp_path, kind)
     check_finished(event_of(params), AUDIO)

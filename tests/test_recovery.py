@@ -138,6 +138,7 @@ def test_whatever_one_file_raises_the_others_are_recovered(
     assert second.outcome == "recovered"
 
 
+@pytest.mark.slow
 def test_thousands_of_one_name(tmp_path: Path) -> None:
     """The folder is listed once, and a number is found with a few dozen looks."""
     content = header(8000, 1, 100) + bytes(200)
@@ -343,6 +344,7 @@ def test_the_command(tmp_path: Path) -> None:
 # -- killed --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_loses_a_second_at_most(tmp_path: Path) -> None:
     """Twenty recordings at once; tests/crash.py kills as often as one likes."""
     pytest.importorskip("fcntl")

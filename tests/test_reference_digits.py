@@ -9,6 +9,7 @@ import soundfile
 
 from recorder import detect
 from tests import signals
+from tests.marks import mostly_slow
 from tests.reference.digits import digits
 from tests.signals import KEYPAD, RATES, Pcm
 
@@ -57,7 +58,7 @@ def test_noise(rate: int, snr: int) -> None:
     assert agree(mixed(audio, noise), rate) == KEYPAD * 3
 
 
-@pytest.mark.parametrize("snr", [2, 1, 0])
+@pytest.mark.parametrize("snr", mostly_slow([2, 1, 0], 2))
 def test_noise_in_which_some_are_lost(snr: int) -> None:
     """Decisions near their limits, many of them."""
     audio, _ = signals.presses(KEYPAD * 8, 0.06, 0.06)
@@ -115,6 +116,7 @@ def test_pauses_between_presses_of_one_digit() -> None:
     assert 0 < len(agree(np.concatenate([*presses, signals.silence(0.1)]))) < 26
 
 
+@pytest.mark.slow
 def test_one_press_after_another() -> None:
     """All lengths, levels and pauses: a tracker may outlast the press that it was made for."""
     rng = np.random.default_rng(11)
@@ -179,6 +181,7 @@ def two_minutes_of_prompts() -> Pcm:
     return np.concatenate(parts)[: 8000 * 120]
 
 
+@pytest.mark.slow
 def test_prompts() -> None:
     """As they are, then with presses all over them."""
     prompts = two_minutes_of_prompts()

@@ -6,6 +6,7 @@ import pytest
 
 from recorder import detect
 from tests import signals
+from tests.marks import mostly_slow
 from tests.reference.voice import high_pass, voice
 from tests.signals import RATES, Pcm
 
@@ -31,7 +32,7 @@ def test_levels(rate: int) -> None:
     assert detect(audio, rate).levels == pytest.approx(expected, abs=0.01)
 
 
-@pytest.mark.parametrize("rate", [8000, 16000, 44100])
+@pytest.mark.parametrize("rate", mostly_slow([8000, 16000, 44100], 8000))
 def test_a_line_of_everything(rate: int) -> None:
     """Quiet, noise that sets in, bursts over it, a tone, lost packets, zeros, noise again."""
     rng = np.random.default_rng(5)
@@ -56,6 +57,7 @@ def test_the_message_on_lines_of_all_levels(level: int) -> None:
     agree(signals.to_int16(speech + signals.noise(len(speech) / 8000, level)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sensitivity", [20.0, 36.0, 44.0, 60.0])
 def test_prompts(sensitivity: float) -> None:
     prompts = signals.prompts()[: 8000 * 20]

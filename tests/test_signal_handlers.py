@@ -14,6 +14,7 @@ import pytest
 
 from recorder import AudioOptions, Call, CallEndedError, RecordAction
 from tests import signals
+from tests.marks import mostly_slow
 from tests.recordings import NO_LIMITS, audio_of
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such timers there")
@@ -53,7 +54,7 @@ def frames(rng: random.Random) -> Iterator[tuple[dict[str, Any], int]]:
                 yield {"speak": bytearray(part.tobytes()), "listen": part.tobytes()}, n
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", mostly_slow(range(3), 0))
 def test_stop_and_record_lose_nothing_of_others(make_call: Callable[..., Call], seed: int) -> None:
     rng = random.Random(seed)
     call = make_call()

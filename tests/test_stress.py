@@ -21,6 +21,7 @@ import pytest
 
 from recorder import Call, CallEndedError, RecordAction, RecordEvent, RecordOptions
 from tests.conftest import settle
+from tests.marks import mostly_slow
 from tests.recordings import NO_LIMITS, audio_of, path_of
 from tests.signals import Pcm
 
@@ -177,7 +178,7 @@ class Busy:
             assert np.all(steps == 1), "audio is missing, or came twice"
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", mostly_slow([1, 2, 3], 1))
 def test_commands_while_calls_are_fed(tmp_path: Path, seed: int) -> None:
     calls = [Busy(tmp_path) for _ in range(3)]
     commanding = [[0, 1] for _ in calls]  # those who are not done

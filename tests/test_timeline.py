@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from recorder.errors import FrameError
 from recorder.placement.timeline import Leg, LegStats, Loss, Stretch, Timeline
+from tests.marks import mostly_slow
 from tests.timeline_model import LEGS, PLAYED, Model, Name
 
 MAX_SKEW, HOLD, PIECE = 50, 20, 30
@@ -263,6 +264,7 @@ def test_it_lies_where_the_rules_put_it(
     check_model(Laid(*limits, piece), Model(*limits), all, slack)
 
 
+@pytest.mark.slow
 @SEEDED
 @given(
     st.one_of(operations(LIVE, ANY_POSITION), operations(LIVE, NO_POSITION, longest=90)),
@@ -276,6 +278,7 @@ def test_it_lies_where_the_rules_of_a_live_call_put_it(
     check_model(laid, Model(max_skew, HOLD, is_live=True), all, slack=0)
 
 
+@pytest.mark.slow
 @SEEDED
 @given(
     st.one_of(operations(ALL, ANY_POSITION), operations(DOUBTFUL, NO_POSITION)),
@@ -291,6 +294,7 @@ def test_whatever_the_limits_nothing_is_miscounted(
     laid.lay(laid.timeline.release())
 
 
+@pytest.mark.slow
 @SEEDED
 @given(operations(("alone", "both"), POSITION), st.booleans())
 def test_by_position_first_come_is_first_served(all: list[Operation], together: bool) -> None:
@@ -315,12 +319,14 @@ def test_by_position_first_come_is_first_served(all: list[Operation], together: 
         assert {p: name for p, name in enumerate(laid.legs[each]) if name} == clock[each]
 
 
+@pytest.mark.slow
 @SEEDED
 @given(operations(("alone", "both", "advance"), POSITION), st.integers(0, 2**32))
 def test_frames_with_positions_may_be_cut_anywhere(all: list[Operation], seed: int) -> None:
     check_cuts(all, seed)
 
 
+@pytest.mark.slow
 @SEEDED
 @given(operations(("both", "advance"), ANY_POSITION), st.integers(0, 2**32))
 def test_frames_fed_together_may_be_cut_anywhere(all: list[Operation], seed: int) -> None:
@@ -359,6 +365,7 @@ def test_nothing_is_lost_while_no_leg_was_filled(all: list[Operation]) -> None:
         assert laid.stats(leg).taken == laid.delivered[leg]
 
 
+@pytest.mark.slow
 @SEEDED
 @given(operations(("alone", "alone", "alone", "both"), NO_POSITION), st.integers(1, 40))
 def test_the_legs_alternate(all: list[Operation], piece: int) -> None:
@@ -384,6 +391,7 @@ def cuts(random: Random, n: int, longest: int) -> list[int]:
     return parts
 
 
+@pytest.mark.slow
 @SEEDED
 @given(
     leg=st.sampled_from(LEGS),
@@ -432,6 +440,7 @@ def test_a_stall_and_its_burst_count_once(
     assert dropped(laid.stats(other)) == laid.stats(other).filled == 0
 
 
+@pytest.mark.slow
 @SEEDED
 @given(
     leg=st.sampled_from(LEGS),
@@ -796,9 +805,9 @@ def is_unmoved(laid: Laid, source: Source) -> bool:
 TALKING = [(0, 32_000), (79_360, 111_360), (158_000, 190_000)]
 
 
-@pytest.mark.parametrize("leg", LEGS)
+@pytest.mark.parametrize("leg", mostly_slow(LEGS, "speak"))
 @pytest.mark.parametrize("first", ["the steady leg", "the other"])
-@pytest.mark.parametrize("frame", FRAME_LENGTHS)
+@pytest.mark.parametrize("frame", mostly_slow(FRAME_LENGTHS, 160, 16_000))
 def test_the_length_of_a_frame_says_nothing_about_its_pace(
     leg: Leg, frame: int, first: str
 ) -> None:
@@ -815,8 +824,8 @@ def test_the_length_of_a_frame_says_nothing_about_its_pace(
     assert laid.timeline.now == 240_000
 
 
-@pytest.mark.parametrize("steady", FRAME_LENGTHS)
-@pytest.mark.parametrize("frame", FRAME_LENGTHS)
+@pytest.mark.parametrize("steady", mostly_slow(FRAME_LENGTHS, 1440))
+@pytest.mark.parametrize("frame", mostly_slow(FRAME_LENGTHS, 480, 16_000))
 def test_both_legs_may_come_in_long_frames(steady: int, frame: int) -> None:
     laid = phone_call()
     bot, party = Source("listen", frame, TALKING), Source("speak", steady, [(0, 240_000)])
@@ -827,6 +836,7 @@ def test_both_legs_may_come_in_long_frames(steady: int, frame: int) -> None:
         assert source.furthest_off(laid) <= max(steady, frame)
 
 
+@pytest.mark.slow
 @FEWER
 @given(
     frame=st.integers(20, 2400),
@@ -863,9 +873,9 @@ def check_outpaced(laid: Laid, fast: Source, steady: Source, seconds: float) -> 
     assert 0 <= laid.timeline.now - seconds * SECOND <= max(SKEW, most)
 
 
-@pytest.mark.parametrize("begins", [0, 3])
-@pytest.mark.parametrize("speed", [1.1, 1.5, 2, 3])
-@pytest.mark.parametrize("frame", FRAME_LENGTHS)
+@pytest.mark.parametrize("begins", mostly_slow([0, 3], 0))
+@pytest.mark.parametrize("speed", mostly_slow([1.1, 1.5, 2, 3], 1.5))
+@pytest.mark.parametrize("frame", mostly_slow(FRAME_LENGTHS, 160, 8000))
 def test_a_leg_that_outpaces_the_other_does_not_move_it(
     frame: int, speed: float, begins: int
 ) -> None:
@@ -876,6 +886,7 @@ def test_a_leg_that_outpaces_the_other_does_not_move_it(
     check_outpaced(laid, fast, steady, 30)
 
 
+@pytest.mark.slow
 @FEWER
 @given(
     steady=st.integers(80, SKEW // 2),
@@ -898,7 +909,7 @@ def test_frames_that_are_in_time_are_not_moved(
 
 
 @pytest.mark.parametrize("speed", [5, 1e6])
-@pytest.mark.parametrize("frame", [TICK, 1920])
+@pytest.mark.parametrize("frame", mostly_slow([TICK, 1920], 1920))
 @pytest.mark.parametrize("spoke", [False, True])
 def test_a_burst_on_a_quiet_leg_moves_nothing_of_the_other(
     frame: int, speed: float, spoke: bool
@@ -920,7 +931,7 @@ def test_a_burst_on_a_quiet_leg_moves_nothing_of_the_other(
     assert laid.stats("speak").filled == dropped(laid.stats("speak")) == 0
 
 
-@pytest.mark.parametrize("jitter", [TICK, 5 * TICK])
+@pytest.mark.parametrize("jitter", mostly_slow([TICK, 5 * TICK], 5 * TICK))
 @pytest.mark.parametrize("lacking", [0, 800, 2400, 3680, 3840, 4000])
 def test_a_burst_that_lacks_something_costs_the_other_leg_nothing(
     lacking: int, jitter: int
@@ -986,7 +997,7 @@ def test_a_leg_continues_after_its_burst_though_the_other_one_stalls() -> None:
 # -- a leg that stalls -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("frame", FRAME_LENGTHS)
+@pytest.mark.parametrize("frame", mostly_slow(FRAME_LENGTHS, 160, 8000))
 @pytest.mark.parametrize("ahead", [0, 3])
 def test_a_leg_that_stalls_does_not_keep_the_other(frame: int, ahead: int) -> None:
     """It is silent up to the skew, or the newest frame, before the other; nothing is dropped."""
@@ -1007,7 +1018,7 @@ def test_a_leg_that_stalls_does_not_keep_the_other(frame: int, ahead: int) -> No
     assert all(dropped(laid.stats(leg)) == 0 for leg in LEGS)
 
 
-@pytest.mark.parametrize("piece", [1, 160, SECOND])
+@pytest.mark.parametrize("piece", mostly_slow([1, 160, SECOND], 160, SECOND))
 def test_whole_files_one_leg_after_the_other_are_aligned(piece: int) -> None:
     for n, m in ((30_000, 30_000), (30_000, 12_345), (12_345, 30_000)):
         laid = Laid(SKEW, WATCHED, piece)
@@ -1022,6 +1033,7 @@ def test_whole_files_one_leg_after_the_other_are_aligned(piece: int) -> None:
 # -- a live call -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @SEEDED
 @given(
     frame=st.sampled_from([80, 160, 480, 1440]),
@@ -1080,7 +1092,7 @@ def test_after_a_mute_live_audio_lies_where_it_arrives(
     assert laid.places(feed()) == list(range(SECOND + mute, SECOND + mute + TICK))
 
 
-@pytest.mark.parametrize("frame", FRAME_LENGTHS)
+@pytest.mark.parametrize("frame", mostly_slow(FRAME_LENGTHS, 1920))
 def test_a_live_leg_in_frames_of_any_length(frame: int) -> None:
     laid = phone_call(is_live=True)
     bot, party = Source("listen", frame, TALKING), Source("speak", TICK, [(0, 240_000)])

@@ -9,6 +9,7 @@ import pytest
 from tests import voicemails
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "least", "noisy", "no_speech"),
     [({}, 91.0, 93.0, 83.0), ({"voice_only": True}, 94.5, 93.0, 90.0)],
