@@ -15,7 +15,6 @@ from recorder import (
     OptionError,
 )
 from tests.conftest import Events
-from tests.marks import mostly_slow
 from tests.recordings import (
     AUDIO,
     BOTH,
@@ -210,7 +209,8 @@ def test_odd_frames_are_taken(call: Call) -> None:
     check_finished(action.join(10), kept)
 
 
-@pytest.mark.parametrize("format_", mostly_slow(["wav", "mp3"], "wav"))
+@pytest.mark.slow
+@pytest.mark.parametrize("format_", ["wav", "mp3"])
 def test_a_frame_of_an_hour(call: Call, format_: Any) -> None:
     hour = np.tile(AUDIO, 1200)
     action = call.record({**NO_LIMITS, "format": format_})

@@ -97,7 +97,7 @@ OPTIONS: list[AudioOptions] = [
 
 
 @pytest.mark.parametrize("options", mostly_slow(OPTIONS, OPTIONS[2]))
-@pytest.mark.parametrize("commands", [[], COMMANDS], ids=["plain", "pauses"])
+@pytest.mark.parametrize("commands", mostly_slow([[], COMMANDS], COMMANDS), ids=["plain", "pauses"])
 @seed(11)
 @settings(max_examples=12, deadline=None)
 @given(sizes=st.lists(st.integers(1, 2500), min_size=1, max_size=30))

@@ -93,7 +93,7 @@ def is_at(time: float, moment: float) -> bool:
     return moment <= time + 1e-9 < moment + TICK / RATE
 
 
-@pytest.mark.parametrize("bot_rate", BOT_RATES)
+@pytest.mark.parametrize("bot_rate", mostly_slow(BOT_RATES, 24000))
 @pytest.mark.parametrize("speed", ["at once", 5, 1])
 @pytest.mark.parametrize("together", [False, True])
 def test_a_bot_by_play(
@@ -225,7 +225,7 @@ def test_a_live_call_whose_party_is_muted(
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("bot_rate", BOT_RATES)
+@pytest.mark.parametrize("bot_rate", mostly_slow(BOT_RATES, 24000))
 def test_a_live_call_with_jitter(make_call: Callable[..., Call], bot_rate: int, seed: int) -> None:
     """Each of the party's frames is up to 80 ms late."""
     clock = Clock()

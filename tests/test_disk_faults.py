@@ -136,12 +136,12 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @linux
-@pytest.mark.parametrize("format_", ["wav", "mp3"])
+@pytest.mark.parametrize("format_", mostly_slow(["wav", "mp3"], "mp3"))
 @pytest.mark.parametrize(
     ("call", "after"),
     mostly_slow(
         [*(("write", n) for n in range(1, 8)), ("fsync", 0), ("fsync-folder", 0)],
-        *(("write", 1), ("write", 7), ("fsync", 0), ("fsync-folder", 0)),
+        *(("write", 2), ("fsync", 0), ("fsync-folder", 0)),
     ),
 )
 def test_an_input_output_error(

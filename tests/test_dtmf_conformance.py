@@ -10,9 +10,9 @@ from tests.dtmf_conformance import LINES, Line, Recorder
 from tests.marks import mostly_slow
 from tests.signals import Pcm
 
-# Not those that search for a limit, nor most of the other rates.
-SEARCHED = ("4 ", "5 quietest", "11 ", "12 ", "13 ")
-QUICK = [line for line in LINES if line.rate != 48000 and not line.name.startswith(SEARCHED)]
+# Not those that search for a limit or need a codec, nor the other rates.
+LONG = ("4 ", "5 quietest", "11 ", "12 ", "13 ", "18 ")
+QUICK = [line for line in LINES if line.rate == 8000 and not line.name.startswith(LONG)]
 
 
 @pytest.mark.parametrize("line", mostly_slow(LINES, *QUICK), ids=lambda line: line.name)
@@ -35,6 +35,7 @@ def spoken() -> tuple[Pcm, ...]:
 # The whole of it, in every language and at eight speeds: benchmarks/digit_quality.py --talk-off.
 
 
+@pytest.mark.slow
 def test_prompts_hold_no_digit() -> None:
     assert suite.talk_off(Recorder(), suite.played(spoken(), Fraction(1))).digits == ""
 

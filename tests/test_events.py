@@ -13,6 +13,7 @@ import pytest
 from recorder import Call, DigitEvent, RecordEvent, VoiceEvent, detect
 from tests import signals
 from tests.conftest import Events, settle
+from tests.marks import mostly_slow
 from tests.recordings import (
     AUDIO,
     LISTEN,
@@ -135,7 +136,7 @@ def test_an_event_says_the_same_by_its_properties(call: Call) -> None:
     }
 
 
-@pytest.mark.parametrize("how", ["hangup", "terminator", "stop"])
+@pytest.mark.parametrize("how", mostly_slow(["hangup", "terminator", "stop"], "hangup", "stop"))
 def test_join_returns_after_the_handlers(call: Call, how: str) -> None:
     """Whichever thread or handler is slow: all have been called by then."""
     for _ in range(20):

@@ -16,6 +16,7 @@ from recorder import (
 )
 from tests.conftest import Events, settle
 from tests.faults.running import event_of, linux, output_of, root
+from tests.marks import mostly_slow
 from tests.recordings import (
     AUDIO,
     NO_LIMITS,
@@ -65,7 +66,7 @@ def test_a_folder_that_went_before_is_made_again(call: Call) -> None:
 
 @linux
 @root
-@pytest.mark.parametrize("moment", ["before", "while", "publish"])
+@pytest.mark.parametrize("moment", mostly_slow(["before", "while", "publish"], "publish"))
 def test_a_folder_without_permission(moment: str) -> None:
     import tempfile
 

@@ -20,6 +20,7 @@ from recorder import (
 )
 from tests.conftest import Events
 from tests.faults.running import event_of, program, unix
+from tests.marks import mostly_slow
 from tests.recordings import (
     AUDIO,
     NO_LIMITS,
@@ -101,7 +102,7 @@ def test_two_calls_with_the_same_ids_in_the_same_second(
     assert len({action.recording_id for action in actions}) == 2
 
 
-@pytest.mark.parametrize("path", ["", "mine.wav"])
+@pytest.mark.parametrize("path", mostly_slow(["", "mine.wav"], ""))
 def test_two_processes_with_the_same_ids(tmp_path: Path, path: str) -> None:
     target = str(tmp_path / path) if path else ""
     processes = [program("together", tmp_path, target) for _ in range(2)]

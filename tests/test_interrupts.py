@@ -74,9 +74,8 @@ def interrupted(n: int, use: Callable[[], object]) -> bool:
     return interrupt.happened
 
 
-@pytest.mark.parametrize(
-    "what", mostly_slow(["block", "one leg", "end", "stop", "hangup"], "block")
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["block", "one leg", "end", "stop", "hangup"])
 def test_an_interrupt_at_any_line(make_call: Callable[..., Call], what: str) -> None:
     """Wherever Ctrl-C comes, afterwards the call continues, and all recordings end."""
     n = 0

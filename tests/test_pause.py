@@ -31,7 +31,8 @@ from tests.recordings import (
 
 @pytest.mark.parametrize("behavior", ["skip", "silence"])
 @pytest.mark.parametrize(
-    "options", [{}, {"direction": "both", "stereo": True}, {"voice_only": True}]
+    "options",
+    mostly_slow([{}, {"direction": "both", "stereo": True}, {"voice_only": True}], {}),
 )
 @pytest.mark.parametrize("frame", mostly_slow([160, 1777], 160))
 def test_no_sample_of_a_pause_is_in_any_file(

@@ -22,14 +22,17 @@ from tests.recordings import (
 @linux
 @pytest.mark.parametrize(
     ("how", "status"),
-    [
-        ("end", 0),
-        ("collected", 0),
-        ("sys.exit", 3),
-        ("exception", 1),
-        ("_exit", 4),
-        ("SIGTERM", -15),
-    ],
+    mostly_slow(
+        [
+            ("end", 0),
+            ("collected", 0),
+            ("sys.exit", 3),
+            ("exception", 1),
+            ("_exit", 4),
+            ("SIGTERM", -15),
+        ],
+        *(("end", 0), ("SIGTERM", -15)),
+    ),
 )
 def test_a_process_that_ends_without_a_hangup(tmp_path: Path, how: str, status: int) -> None:
     output_of("leave", tmp_path, how, status=status)

@@ -319,6 +319,7 @@ def happen(
             recording.voice_start(leg, position)
 
 
+@pytest.mark.slow
 @seed(6)
 @settings(max_examples=300, deadline=None)
 @given(happenings=_happenings, initial=_limits, silence=_limits, longest=_limits)

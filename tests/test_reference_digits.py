@@ -50,7 +50,7 @@ def test_all_digits(rate: int, on: float) -> None:
     assert agree(audio, rate) == KEYPAD
 
 
-@pytest.mark.parametrize("snr", [20, 10])
+@pytest.mark.parametrize("snr", mostly_slow([20, 10], 10))
 @pytest.mark.parametrize("rate", RATES)
 def test_noise(rate: int, snr: int) -> None:
     audio, _ = signals.presses(KEYPAD * 3, 0.05, 0.05, rate)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from recorder.errors import OptionError
 from recorder.placement.resampling import Resampler, part
+from tests.marks import mostly_slow
 
 IN_RATES = (8000, 11025, 16000, 22050, 24000, 32000, 44100, 48000)
 OUT_RATES = (8000, 16000, 44100, 48000)
@@ -76,7 +77,7 @@ def test_a_tone_stays_that_tone_at_that_time(in_rate: int, out_rate: int) -> Non
     assert 10 * np.log10(np.mean(ideal[middle] ** 2) / np.mean(error**2)) > 75  # dB
 
 
-@all_pairs
+@pytest.mark.parametrize(("in_rate", "out_rate"), mostly_slow(PAIRS, *PAIRS[:12]))
 def test_lengths_add_up(in_rate: int, out_rate: int) -> None:
     random = Random(1)
     resampler = Resampler(in_rate, out_rate)

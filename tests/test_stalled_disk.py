@@ -171,6 +171,7 @@ def test_feeding_faster_than_real_time_waits_for_a_slow_disk(
     assert max(waits) < 65536 + 16000
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("soon_stuck")
 def test_feeding_faster_than_real_time_does_not_wait_for_ever(
     call: Call, stall: Callable[[], StalledDisk], monkeypatch: pytest.MonkeyPatch

@@ -208,6 +208,7 @@ def test_commands_while_calls_are_fed(tmp_path: Path, seed: int) -> None:
         busy.check()
 
 
+@pytest.mark.slow
 def test_many_calls_come_and_go_in_many_threads(tmp_path: Path) -> None:
     shared = Busy(tmp_path)
     shared.record_whole()

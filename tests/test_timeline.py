@@ -251,6 +251,7 @@ def check_model(laid: Laid, model: Model, all: list[Operation], slack: int) -> N
                 assert losses(laid.stats(leg)) == model.losses[leg]
 
 
+@pytest.mark.slow
 @SEEDED
 @given(
     st.one_of(operations(ALL, ANY_POSITION), operations(DOUBTFUL, NO_POSITION, longest=90)),
@@ -355,6 +356,7 @@ def check_cuts(all: list[Operation], seed: int) -> None:
         assert cut.legs == whole.legs
 
 
+@pytest.mark.slow
 @SEEDED
 @given(operations(("alone",), NO_POSITION, longest=40))
 def test_nothing_is_lost_while_no_leg_was_filled(all: list[Operation]) -> None:
@@ -807,7 +809,7 @@ TALKING = [(0, 32_000), (79_360, 111_360), (158_000, 190_000)]
 
 @pytest.mark.parametrize("leg", mostly_slow(LEGS, "speak"))
 @pytest.mark.parametrize("first", ["the steady leg", "the other"])
-@pytest.mark.parametrize("frame", mostly_slow(FRAME_LENGTHS, 160, 16_000))
+@pytest.mark.parametrize("frame", mostly_slow(FRAME_LENGTHS, 16_000))
 def test_the_length_of_a_frame_says_nothing_about_its_pace(
     leg: Leg, frame: int, first: str
 ) -> None:
@@ -875,7 +877,7 @@ def check_outpaced(laid: Laid, fast: Source, steady: Source, seconds: float) -> 
 
 @pytest.mark.parametrize("begins", mostly_slow([0, 3], 0))
 @pytest.mark.parametrize("speed", mostly_slow([1.1, 1.5, 2, 3], 1.5))
-@pytest.mark.parametrize("frame", mostly_slow(FRAME_LENGTHS, 160, 8000))
+@pytest.mark.parametrize("frame", mostly_slow(FRAME_LENGTHS, 8000))
 def test_a_leg_that_outpaces_the_other_does_not_move_it(
     frame: int, speed: float, begins: int
 ) -> None:
@@ -910,7 +912,7 @@ def test_frames_that_are_in_time_are_not_moved(
 
 @pytest.mark.parametrize("speed", [5, 1e6])
 @pytest.mark.parametrize("frame", mostly_slow([TICK, 1920], 1920))
-@pytest.mark.parametrize("spoke", [False, True])
+@pytest.mark.parametrize("spoke", mostly_slow([False, True], False))
 def test_a_burst_on_a_quiet_leg_moves_nothing_of_the_other(
     frame: int, speed: float, spoke: bool
 ) -> None:
@@ -932,7 +934,7 @@ def test_a_burst_on_a_quiet_leg_moves_nothing_of_the_other(
 
 
 @pytest.mark.parametrize("jitter", mostly_slow([TICK, 5 * TICK], 5 * TICK))
-@pytest.mark.parametrize("lacking", [0, 800, 2400, 3680, 3840, 4000])
+@pytest.mark.parametrize("lacking", mostly_slow([0, 800, 2400, 3680, 3840, 4000], 0, 3680))
 def test_a_burst_that_lacks_something_costs_the_other_leg_nothing(
     lacking: int, jitter: int
 ) -> None:
@@ -979,7 +981,7 @@ def test_a_stall_that_ends_when_the_other_leg_is_quiet() -> None:
     assert laid.stats("speak").late <= 3 * SECOND + 40 * WATCHED
 
 
-@pytest.mark.parametrize("before", [0.1, 4])
+@pytest.mark.parametrize("before", mostly_slow([0.1, 4], 4))
 def test_a_leg_continues_beside_one_that_came_in_a_burst_and_is_quiet(before: float) -> None:
     laid = phone_call()
     paced(laid, before, "speak", "listen")
@@ -1057,6 +1059,7 @@ def test_a_live_leg_continues_whatever_the_jitter(frame: int, lates: list[int], 
     assert laid.stats(leg).filled == lates[0]
 
 
+@pytest.mark.slow
 @FEWER
 @given(
     mute=st.integers(SKEW + 160, 10 * SECOND),
