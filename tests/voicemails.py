@@ -2,15 +2,15 @@
 """A labelled set of 408 voicemails at 8 kHz, and the judge of where a recording of each ends.
 
 324 hold speech, 84 only the line. The set is in two halves that share neither seed nor speech
-file: what is tuned on one is judged by the other. It is made when asked for: from espeak-ng (its
-speech is kept in the folder for temporary files) and the prompts and music of Asterisk's Debian
-packages. `missing` says what of these is not installed; the set is made of the rest then, and is
-another set.
+file: what is tuned on one is judged by the other. It is made when asked for: from espeak-ng and the
+prompts and music of Asterisk's Debian packages. `missing` says what of these is not installed; the
+set is made of the rest then, and is another set.
 
 An item is good when its recording ends in the right state and, with speech, within 0.5 s of where
 it should: the end-silence timeout after the last speech.
 """
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -260,18 +260,14 @@ def _load(source: tuple[str, ...]) -> _Clip | None:
 
 def _synthesise(voice: str, speed: str, text: str) -> Signal:
     """espeak-ng's speech as a telephone carries it."""
-    folder = Path(tempfile.gettempdir()) / "recorder-voicemails"
-    folder.mkdir(exist_ok=True)
-    key = zlib.crc32(text.encode())
-    path = folder / f"{voice}-{speed}-{key:08x}.wav"
-    if not path.exists():
-        # Under its name at once and whole: another run may be making the same.
-        with tempfile.NamedTemporaryFile(dir=folder, suffix=".wav", delete=False) as made:
-            pass
-        command = ["espeak-ng", "-v", voice, "-s", speed, "-w", made.name, text]
-        subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-        Path(made.name).replace(path)
-    audio, rate = soundfile.read(path, dtype="float64")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "speech.wav"
+        command = ["espeak-ng", "-v", voice, "-s", speed, "-w", str(path), text]
+        # It looks for a sound server though it plays nothing, and leaves that one's folders behind.
+        places = dict.fromkeys(["HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"], folder)
+        environment = {**os.environ, **places}
+        subprocess.run(command, check=True, stderr=subprocess.DEVNULL, env=environment)
+        audio, rate = soundfile.read(path, dtype="float64")
     return _at_telephone_rate(np.asarray(audio), rate)
 
 
