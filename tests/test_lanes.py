@@ -336,6 +336,8 @@ def test_a_signal_handler_may_put_at_any_line(pool: Pool) -> None:
 
     def signalled() -> None:
         nonlocal count
+        if count > 1000:  # `pending` has a line for each job: where none is run, they would double
+            return
         for lane in lanes:
             lane.put(lambda: ran.append(1), size=3)
             assert lane.pending >= 0

@@ -360,8 +360,8 @@ class Call:
         - `audio`: options, as a dict or RecordOptions.
         - `control_id`: the recording's name on this call; a UUID when not given.
         - `on_completed`: called with the terminal event, once, after the file is complete.
-        - `path`: the exact file to make, instead of a made-up name in the call's directory. Its
-          folder is made, too.
+        - `path`: the exact file to make, instead of a made-up name in the call's directory; in
+          a folder that exists.
 
         Raises OptionError, ControlIdError (the name is in use), FileError (the file cannot be made,
         or is there already) or CallEndedError; nothing has been started then.
@@ -392,6 +392,7 @@ class Call:
             self._legs,
             target or self.directory / name,
             mode=self.file_mode,
+            makes_folder=target is None,
             url_of=partial(file_url, self.base_url),
         )
         action = RecordAction(self, session)

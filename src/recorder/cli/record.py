@@ -15,6 +15,7 @@ from recorder.cli.inputs import DEFAULTS, Inputs, input_options, sensitivity_opt
 from recorder.events import RecordEvent
 from recorder.options import CHOICES, RecordOptions
 from recorder.reading import LEGS
+from recorder.writing.disk import make_folder
 
 _EXIT: Final = {"finished": 0, "no_input": 3}
 _ENDED: Final = ("finished", "no_input", "error")
@@ -131,6 +132,8 @@ def record_command(
         )
     call = Call(legs.rate, directory=directory if directory is not None else "recordings")
     interrupted = _interrupts()
+    if output is not None:
+        make_folder(output.absolute().parent, call.file_mode)
     action = call.record(options, control_id=control_id, path=output)
     try:
         with console.progress("recording", legs.length) as advance:

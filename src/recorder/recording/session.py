@@ -61,11 +61,14 @@ class Session:
         target: Path,
         *,
         mode: int,
+        makes_folder: bool,
         url_of: Callable[[Path], str],
     ) -> None:
         self.identity = identity
         self.options = options
-        self.writer = Writer(target, options, legs.sample_rate, mode=mode)
+        self.writer = Writer(
+            target, options, legs.sample_rate, mode=mode, makes_folder=makes_folder
+        )
         self.final: State | None = None  # what the file made of it
         self.start_time: float | None = None
         self._legs = legs

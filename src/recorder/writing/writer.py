@@ -56,6 +56,7 @@ class Writer:
         sample_rate: int,
         *,
         mode: int,
+        makes_folder: bool,
     ) -> None:
         self.target = target
         self.failure = ""
@@ -63,6 +64,7 @@ class Writer:
         self._options = options
         self._rate = sample_rate
         self._mode = mode
+        self._makes_folder = makes_folder  # else it has to be there
         self._longest = _LONGEST_WRITE_SECONDS * sample_rate
         self._laid_out = 0  # position of the call
         self.failed: Callable[[], None] = _nothing
@@ -78,8 +80,9 @@ class Writer:
         return self._file
 
     def open(self) -> None:
-        """Create the file, and its folder; FileError when that fails."""
-        make_folder(self.target.parent, self._mode)
+        """Create the file; FileError when that fails."""
+        if self._makes_folder:
+            make_folder(self.target.parent, self._mode)
         options = self._options
         self._file = StagedFile(
             self.target, options.format, self._rate, options.channels, mode=self._mode
