@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,15 @@ class Events:
     @property
     def states(self) -> list[str]:
         return [event.state for event in self.received]
+
+
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """No coverage in this thread: a signal handler would interrupt it with its lock held."""
+    trace = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(trace)
 
 
 @pytest.fixture

@@ -383,6 +383,7 @@ def test_the_first_lane_may_be_made_at_any_line() -> None:
 
 
 @posix
+@pytest.mark.usefixtures("untraced")
 def test_signals_for_real(pool: Pool) -> None:
     lane = pool.lane()
     ran: list[int] = []
@@ -430,6 +431,7 @@ def test_put_may_be_interrupted_at_any_line(pool: Pool) -> None:
 
 
 @posix
+@pytest.mark.usefixtures("untraced")
 def test_an_interrupt_for_real_loses_no_job(pool: Pool) -> None:
     """What was appended runs, though nothing more is put and nobody drains."""
     previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
@@ -456,6 +458,9 @@ def in_child(do: Callable[[], bool]) -> bool:
     """Whether something holds in a forked child, which has ten seconds."""
     child = os.fork()
     if not child:
+        # Without coverage: another thread may have held its lock.
+        sys.settrace(None)
+        threading.settrace(None)
         signal.alarm(10)
         good = False
         try:

@@ -17,7 +17,10 @@ from tests import signals
 from tests.marks import mostly_slow
 from tests.recordings import NO_LIMITS, audio_of
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such timers there")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="there are no such timers there"),
+    pytest.mark.usefixtures("untraced"),
+]
 BOTH: AudioOptions = {**NO_LIMITS, "direction": "both", "stereo": True}
 AUDIO = signals.noise(1, -20)
 
