@@ -4,6 +4,7 @@
 import contextlib
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -215,7 +216,6 @@ def test_a_failing_disk_exits_with_1_and_keeps_what_there_is(tmp_path: Path) -> 
 @pytest.mark.parametrize("format_", ["wav", "mp3"])
 def test_an_interrupt_keeps_an_exact_prefix(tmp_path: Path, format_: str) -> None:
     """Standard input that does not end: the signal comes while the recording runs."""
-    signal = pytest.importorskip("signal")
     audio = signals.noise(20, -30)
     command = [sys.executable, "-m", "recorder", "record", "-", "--rate", "8000", *OFF]
     with subprocess.Popen(
@@ -242,6 +242,31 @@ def test_an_interrupt_keeps_an_exact_prefix(tmp_path: Path, format_: str) -> Non
     assert len(kept) == round(event["params"]["duration"] * 8000)
     if format_ == "wav":
         assert np.array_equal(kept[: len(audio)], audio[: len(kept)])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals end a process there")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interrupt_while_nothing_comes(tmp_path: Path, name: str) -> None:
+    """The recording ends at once, although the pipe stays open."""
+    audio = signals.noise(0.5, -30)
+    command = [sys.executable, "-m", "recorder", "record", "-", "--rate", "8000", "-o", "o.wav"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(audio.tobytes())
+        process.stdin.flush()
+        while not (tmp_path / ".o.part.wav").exists():
+            assert process.poll() is None
+        process.send_signal(getattr(signal, name))
+        event = json.loads(process.stdout.read())
+        process.stdin.close()
+    assert process.returncode == 1
+    assert event["params"]["state"] == "finished"
+    kept = read(tmp_path / "o.wav")
+    assert len(kept) == round(event["params"]["duration"] * 8000)
+    assert np.array_equal(kept, audio[: len(kept)])
 
 
 def test_the_detection_options(tmp_path: Path) -> None:

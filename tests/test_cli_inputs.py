@@ -2,8 +2,10 @@
 """Every kind of input of the command, and what it gives."""
 
 import io
+import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -75,6 +77,18 @@ def streamed(folder: Path) -> None:
     (folder / "streamed.wav").write_bytes(data)
 
 
+def lengthless_flac(folder: Path) -> None:
+    """As it is written to a pipe: its header gives no length, and no checksum."""
+    soundfile.write(folder / "a.flac", leg(0) / 32768, 8000, subtype="PCM_16")
+    data = bytearray((folder / "a.flac").read_bytes())
+    assert data[:4] == b"fLaC"
+    assert data[4] & 0x7F == 0  # STREAMINFO: its 36 bits of length end 16 bytes before its end
+    data[21] &= 0xF0
+    data[22:26] = bytes(4)
+    data[26:42] = bytes(16)
+    (folder / "a.flac").write_bytes(data)
+
+
 def no_samples(folder: Path) -> None:
     write(folder / "z.wav", signals.silence(0))
 
@@ -141,6 +155,7 @@ GIVES: Final[dict[str, tuple[Made, list[str], list[int | None], int]]] = {
     "floats": ([sound("a.wav", subtype="FLOAT")], ["a.wav"], [0], 8000),
     "G.711 in a WAV": ([sound("a.wav", subtype="ULAW")], ["a.wav"], [0], 8000),
     "FLAC": ([sound("a.flac")], ["a.flac"], [0], 8000),
+    "FLAC without a length": ([lengthless_flac], ["a.flac"], [0], 8000),
     "Ogg Vorbis": ([sound("a.ogg", rate=16000)], ["a.ogg"], [0], 16000),
     "MP3": ([sound("a.mp3", rate=16000)], ["a.mp3"], [0], 16000),
     "AIFF": ([sound("a.aiff")], ["a.aiff"], [0], 8000),
@@ -178,6 +193,12 @@ FAILS: Final[dict[str, tuple[Made, list[str], int, str]]] = {
         "it is no audio that libsndfile reads; convert it first",
     ),
     "webm": ([content("x.webm", b"\x1aE\xdf\xa3" + bytes(99))], ["x.webm"], 1, "convert it first"),
+    "a WAV of nothing": (
+        [content("n.wav", b"RIFF\x04\0\0\0WAVE")],
+        ["n.wav"],
+        1,
+        "cannot read n.wav: it is no audio that libsndfile reads\n",
+    ),
     "half a header": ([content("h.wav", b"RIFF....WAVEfmt ")], ["h.wav"], 1, "cannot read h.wav"),
     "raw PCM without a rate": ([raw("x.raw")], ["x.raw"], 2, "add the rate, --rate 8000"),
     "GSM without a rate": ([raw("x.gsm", "gsm")], ["x.gsm"], 2, "add the rate, --rate 8000"),
@@ -334,6 +355,54 @@ def test_standard_input(tmp_path: Path, kind: str) -> None:
     assert named.status == 0, named.err
     assert np.array_equal(read(tmp_path / "p.wav"), read(tmp_path / "n.wav"))
     assert len(read(tmp_path / "p.wav")) == SECONDS * 8000
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_wav_in_a_pipe_is_read_while_it_is_written(tmp_path: Path, channels: int) -> None:
+    """The recording ends by its terminator, though the writer has not closed the pipe."""
+    audio = np.concatenate([signals.noise(1, -30), signals.dtmf("#", 0.1), signals.silence(1)])
+    memory = io.BytesIO()
+    both = np.stack([audio] * channels, axis=1)
+    soundfile.write(memory, both, 8000, format="WAV", subtype="PCM_16")
+    command = [sys.executable, "-W", "error", "-m", "recorder", "record", "-", "-o", "o.wav"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        data = bytearray(memory.getvalue())
+        data[4:8] = data[40:44] = b"\xff\xff\xff\xff"
+        process.stdin.write(data)
+        process.stdin.flush()
+        event = json.loads(process.stdout.read())
+        process.stdin.close()
+    assert event["params"]["record"]["reason"] == "terminator"
+    assert event["params"]["duration"] == pytest.approx(1, abs=0.001)
+
+
+@pytest.mark.parametrize("damage", [lambda wav: wav[:40], lambda wav: wav[:36] + b"LIST\xff\0\0\0"])
+def test_a_damaged_wav_in_a_pipe(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    memory = io.BytesIO()
+    soundfile.write(memory, leg(0), 8000, format="WAV", subtype="PCM_16")
+    wav = damage(memory.getvalue())
+    result = recorder("record", "-", "-o", "o.wav", folder=tmp_path, stdin=wav)
+    assert (result.status, result.out) == (1, "")
+    assert "cannot read -: its WAV header is damaged" in result.err
+
+
+def test_a_wav_in_a_pipe_that_ends_in_mid_sample(tmp_path: Path) -> None:
+    memory = io.BytesIO()
+    soundfile.write(memory, np.stack([leg(0), leg(1)], 1), 8000, format="WAV", subtype="PCM_16")
+    wav = memory.getvalue()[:-7]
+    result = recorder("record", "-", *OFF, "--stereo", "-o", "o.wav", folder=tmp_path, stdin=wav)
+    assert result.status == 0, result.err
+    assert len(read(tmp_path / "o.wav")) == SECONDS * 8000 - 2
+
+
+def test_text_on_standard_input(tmp_path: Path) -> None:
+    result = recorder("record", "-", folder=tmp_path, stdin=b"hello, world")
+    assert result.status == 1
+    assert "raw audio needs its rate, --rate 8000" in result.err
 
 
 def test_nothing_on_standard_input(tmp_path: Path) -> None:

@@ -105,6 +105,22 @@ def test_a_full_disk_behind_standard_output(tmp_path: Path, command: str) -> Non
     assert (tmp_path / "o.wav").exists() == (command == "record")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["record", "--help"]])
+def test_a_full_disk_behind_help(tmp_path: Path, arguments: list[str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "recorder: cannot write to standard output: No space left on device\n"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break otherwise there")
 def test_a_reader_that_goes(tmp_path: Path) -> None:
     presses, _ = signals.presses("1234567890" * 100, 0.06, 0.06)
@@ -155,6 +171,7 @@ def test_choices_and_files_are_completed(tmp_path: Path) -> None:
     for command in ("record", "detect"):
         assert completed(tmp_path, "bash", command, "a") == ["file,a"]  # the shell completes it
     assert completed(tmp_path, "bash", "record", "--directory", "a") == ["dir,a"]
+    assert completed(tmp_path, "bash", "recover", "a") == ["dir,a"]
     assert "plain,--all" in completed(tmp_path, "bash", "detect", "--a")
 
 

@@ -172,6 +172,20 @@ def test_where_nothing_stands_out_it_suggests_nothing() -> None:
     assert detect(signals.silence(1), 8000).noise_floor is None
 
 
+@pytest.mark.parametrize("zeros", [0.11, 0.6])
+def test_digital_silence_is_the_quietest_noise(zeros: float) -> None:
+    """As between the words of synthesised speech: the gate is to lie below it, not in it."""
+    speech = signals.speech()
+    found = detect(np.concatenate([speech, signals.silence(len(speech) / 8000 * 3 * zeros)]), 8000)
+    assert found.noise_floor == -math.inf
+    assert found.speech_level is not None
+    assert found.suggested_input_sensitivity == round(24 - found.speech_level)
+
+
+def test_the_levels_are_not_in_the_repr() -> None:
+    assert repr(detect(signals.silence(1), 8000)) == "Detection(digits=(), voice=())"
+
+
 # -- live -----------------------------------------------------------------------------------------
 
 

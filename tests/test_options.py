@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What `audio` allows, and what it says when it does not."""
 
+import copy
 import math
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -75,6 +78,21 @@ def test_what_is_refused_is_named_with_what_is_expected(audio: Any, says: list[s
     for part in says:
         assert part in str(raised.value)
     assert isinstance(raised.value, ValueError)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [RecordOptions, RecordOptions().replace, RecordOptions.whole_call],
+    ids=lambda f: f.__name__,
+)
+def test_a_misspelt_name_is_named(make: Callable[..., RecordOptions]) -> None:
+    with pytest.raises(OptionError, match=r"no option 'end_silence'; did you mean"):
+        make(end_silence=2)
+
+
+def test_options_can_be_copied_and_pickled() -> None:
+    options = RecordOptions(end_silence_timeout=2, terminators="ab")
+    assert copy.deepcopy(options) == pickle.loads(pickle.dumps(options)) == options
 
 
 def test_whole_call_is_the_record_call_verb() -> None:

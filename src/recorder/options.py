@@ -3,7 +3,7 @@
 
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypedDict
@@ -73,6 +73,14 @@ class RecordOptions:
     voice_only: bool = False
     mask_digits: bool = False
 
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        """Refuse unknown names, as those of `audio`, before Python does with less help."""
+        names = [field.name for field in fields(cls)]
+        for key in options:
+            if key not in names:
+                raise OptionError(f"there is no option {key!r}{_nearest(key, names)}")
+        return object.__new__(cls)
+
     def __post_init__(self) -> None:
         for key, choices in CHOICES.items():
             _check_choice(key, getattr(self, key), choices)
@@ -110,10 +118,6 @@ class RecordOptions:
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some options changed."""
-        names = [field.name for field in fields(self)]
-        for key in changes:
-            if key not in names:
-                raise OptionError(f"there is no option {key!r}{_nearest(key, names)}")
         return replace(self, **changes)
 
     @property
@@ -195,12 +199,16 @@ def _switch(key: str, value: Any) -> bool:
 
 def _check_choice(key: str, value: Any, choices: tuple[str, ...]) -> None:
     if not isinstance(value, str) or value not in choices:
-        hint = _nearest(value, choices) if isinstance(value, str) else ""
+        hint = _did_you_mean(value, choices) if isinstance(value, str) else ""
         raise OptionError(f"{key}: expected one of {', '.join(choices)}, got {shown(value)}{hint}")
 
 
-def _nearest(word: Any, names: "list[str] | tuple[str, ...]") -> str:
+def _nearest(word: Any, names: list[str]) -> str:
+    return _did_you_mean(word, names) or f"; there are {', '.join(names)}"
+
+
+def _did_you_mean(word: Any, names: Sequence[str]) -> str:
     import difflib  # here: only who mistypes pays for it
 
     close = difflib.get_close_matches(str(word).lower(), names, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(names)}"
+    return f"; did you mean {close[0]!r}?" if close else ""

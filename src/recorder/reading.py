@@ -7,6 +7,7 @@ Everything that libsndfile reads, and raw audio, which has no header: its rate h
 import logging
 import os
 import re
+import wave
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO
@@ -53,6 +54,8 @@ _WRONG_SIZE: Final = re.compile(
 )
 # What ffmpeg, sox and others give as the size when they write to a pipe, and do not know it yet.
 _SIZE_NOT_KNOWN: Final = (range(0x7FFF0000, 0x80000000), range(0xFFFF0000, 0x100000000))
+# libsndfile's count of samples for a FLAC that was written to a pipe, and has no length.
+_LENGTH_NOT_KNOWN: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,14 +120,17 @@ class _Source:
         self.raw_encoding = _RAW_ENDINGS.get(Path(self.name).suffix.lower().removeprefix("."))
         try:
             stream = source if isinstance(source, BufferedReader) else Path(source).open("rb")  # noqa: SIM115
-            start = stream.peek(4)[:4]
+            start = stream.peek(36)
             self.size = os.fstat(stream.fileno()).st_size if stream.seekable() else None
         except (OSError, ValueError) as error:
             raise _unreadable(self.name, error) from error
         self.is_empty = not start
-        self.has_header = start in _HEADERS
+        self.has_header = start[:4] in _HEADERS
+        self.is_pipe = self.size is None
+        is_pcm = start[:4] == b"RIFF" and start[8:16] == b"WAVEfmt " and start[20:22] == b"\1\0"
+        self.is_piped_wav = self.is_pipe and is_pcm and start[34:36] == b"\x10\0"
         self._stream = stream
-        if self._path is not None and self.size is not None:
+        if self._path is not None and not self.is_pipe:
             stream.close()
 
     def open(self) -> BufferedReader:
@@ -140,7 +146,7 @@ class _Source:
 
     def for_libsndfile(self) -> "bytes | BufferedReader | BytesIO":
         """A path, which libsndfile reads by itself, or a stream that can seek."""
-        if self.size is None or self.raw_encoding is not None:
+        if self.is_pipe or self.raw_encoding is not None:
             return self.whole()
         return os.fsencode(self._path) if self._path is not None else self._stream
 
@@ -155,13 +161,18 @@ def _unreadable(name: str, error: Exception) -> FileError:
 def _with_header(source: _Source) -> AudioFile:
     if source.is_empty:
         raise FileError(f"cannot read {source.name}: it is empty")
+    if source.is_piped_wav:
+        return _piped_wav(source)
     try:
         sound = _sound(source.for_libsndfile())
     except RuntimeError as error:  # libsndfile's own reasons are of no help: "System error"
-        raise FileError(
-            f"cannot read {source.name}: it is no audio that libsndfile reads; convert it first,"
-            f" for instance by: ffmpeg -i {source.name} {Path(source.name).stem}.wav"
-        ) from error
+        reason = f"cannot read {source.name}: it is no audio that libsndfile reads"
+        if source.is_pipe:
+            reason += "; raw audio needs its rate, --rate 8000 (in Python sample_rate=8000)"
+        elif not source.has_header:
+            wav = Path(source.name).with_suffix(".wav").name
+            reason += f"; convert it first, for instance by: ffmpeg -i {source.name} {wav}"
+        raise FileError(reason) from error
     check_rate(source.name, sound.samplerate)
     if not sound.frames:
         _LOG.warning("%s holds no samples that can be read", source.name)
@@ -176,7 +187,38 @@ def _with_header(source: _Source) -> AudioFile:
 def _sound(source: Any, **raw: Any) -> Any:
     import soundfile  # here: it takes long, and who feeds frames does not need it
 
-    return soundfile.SoundFile(source, **raw)
+    class Sound(soundfile.SoundFile):  # type: ignore[misc]
+        def seekable(self) -> bool:
+            """No: else it seeks, after each read, to where it is, which FLAC cannot at its end."""
+            return False
+
+    return Sound(source, **raw)
+
+
+def _piped_wav(source: _Source) -> AudioFile:
+    """16-bit PCM, which needs no libsndfile and comes as it is written."""
+    stream = source.open()
+    try:
+        sound = wave.open(stream)  # noqa: SIM115 - read, and its stream closed, later
+    except (EOFError, wave.Error) as error:
+        raise FileError(f"cannot read {source.name}: its WAV header is damaged: {error}") from error
+    rate, channels = sound.getframerate(), sound.getnchannels()
+    check_rate(source.name, rate)
+
+    def blocks() -> "Iterator[NDArray[np.int16]]":
+        with stream:
+            while data := sound.readframes(round(rate * _PIPE_BLOCK_SECONDS)):
+                whole = len(data) - len(data) % (channels * SAMPLE_BYTES)
+                yield np.frombuffer(data[:whole], np.int16).reshape(-1, channels)
+
+    return AudioFile(
+        name=source.name,
+        rate=rate,
+        channels=channels,
+        frames=None,
+        block_seconds=_PIPE_BLOCK_SECONDS,
+        blocks=blocks(),
+    )
 
 
 def _warn_of_cut(name: str, promised: float, found: float) -> None:
@@ -192,6 +234,7 @@ def _decoded(name: str, sound: Any) -> AudioFile:
     is_float = sound.subtype in {"FLOAT", "DOUBLE", "VORBIS", "OPUS"} or sound.format == "MP3"
     dtype = "float32" if is_float else "int16"
     rate: int = sound.samplerate
+    frames: int | None = sound.frames if sound.frames < _LENGTH_NOT_KNOWN else None
 
     def blocks() -> "Iterator[NDArray[np.int16]]":
         read = 0
@@ -208,14 +251,14 @@ def _decoded(name: str, sound: Any) -> AudioFile:
                     yield _saturated(name, block[:got]) if is_float else block[:got]
                 if got < n:
                     break
-        if sound.frames - read > rate * _CUT_SECONDS:
-            _warn_of_cut(name, sound.frames / rate, read / rate)
+        if frames is not None and frames - read > rate * _CUT_SECONDS:
+            _warn_of_cut(name, frames / rate, read / rate)
 
     return AudioFile(
         name=name,
         rate=rate,
         channels=sound.channels,
-        frames=sound.frames,
+        frames=frames,
         block_seconds=_BLOCK_SECONDS,
         blocks=blocks(),
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from recorder.cli.console import fail
+from recorder.cli.console import fail, give_up_output
 from recorder.cli.detect import detect_command
 from recorder.cli.record import record_command
 from recorder.cli.recover import recover_command
@@ -14,6 +14,12 @@ from recorder.errors import OptionError, RecorderError
 
 class _Group(click.Group):
     """Names the file and the reason when something fails, without a traceback."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            return super().main(*args, **extra)
+        except OSError as error:  # of --help and --version, which click prints
+            give_up_output(error)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

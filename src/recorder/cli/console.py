@@ -25,20 +25,20 @@ def report(message: str) -> None:
 
 
 def print_result(text: str) -> None:
-    """Print on standard output; a reader that is gone, or a full disk, ends the command with 1."""
+    """Print on standard output; where that fails, end the command with 1."""
     try:
         click.echo(text)  # which flushes
-    except BrokenPipeError:  # `| head`: it has what it wanted
-        _give_up_output()
-        sys.exit(1)
     except OSError as error:
-        _give_up_output()
-        fail(f"cannot write to standard output: {error.strerror or error}", 1)
+        give_up_output(error)
 
 
-def _give_up_output() -> None:
-    # What is still in its buffer would fail again when the interpreter exits.
+def give_up_output(error: OSError) -> NoReturn:
+    """End the command, whose output cannot be written: its disk is full, or its reader is gone."""
+    # What is still in the buffer would fail again when the interpreter exits.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):  # `| head`: it has what it wanted
+        sys.exit(1)
+    fail(f"cannot write to standard output: {error.strerror or error}", 1)
 
 
 class Console:

@@ -175,7 +175,9 @@ def _merged(spans: Sequence[VoiceSpan], pause: int) -> list[VoiceSpan]:
 
 
 def _level(level: float | None) -> str:
-    return "-" if level is None else f"{level:.1f} dBFS"
+    if level is None:
+        return "-"
+    return "digital silence" if math.isinf(level) else f"{level:.1f} dBFS"
 
 
 def _suggestion(detection: Detection) -> str:
@@ -185,7 +187,7 @@ def _suggestion(detection: Detection) -> str:
         return "-: there is no sound"
     if suggested is None or speech is None:
         return "-: nothing stands out of the noise"
-    if suggested == round(-(speech + noise) / 2):
+    if math.isfinite(noise) and suggested == round(-(speech + noise) / 2):
         return f"{suggested}: halfway from the noise floor to the speech level"
     return (
         f"{suggested}: {speech + suggested:.0f} dB below the speech level; the noise floor is lower"

@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 import click
@@ -14,7 +15,7 @@ from recorder.cli.console import Console, console_options, print_result
 from recorder.cli.inputs import DEFAULTS, Inputs, input_options, sensitivity_option
 from recorder.events import RecordEvent
 from recorder.options import CHOICES, RecordOptions
-from recorder.reading import LEGS
+from recorder.reading import LEGS, Blocks
 from recorder.writing.disk import make_folder
 
 _EXIT: Final = {"finished": 0, "no_input": 3}
@@ -131,17 +132,16 @@ def record_command(
             f"--direction {direction} leaves out all of {inputs[0]}: a single leg is speak"
         )
     call = Call(legs.rate, directory=directory if directory is not None else "recordings")
-    interrupted = _interrupts()
+    interrupts = _Interrupts()
     if output is not None:
         make_folder(output.absolute().parent, call.file_mode)
     action = call.record(options, control_id=control_id, path=output)
     try:
         with console.progress("recording", legs.length) as advance:
-            for block in legs.blocks:
-                speak, *listen = block
+            for speak, *listen in interrupts.before_each(legs.blocks):
                 call.feed(speak=speak, listen=listen[0] if listen else None)
                 advance(len(speak) // 2)
-                if action.state in _ENDED or interrupted:
+                if action.state in _ENDED:
                     break
     finally:
         # Whatever happened: what was recorded is kept.
@@ -149,16 +149,37 @@ def record_command(
     event = action.join()
     console.say(_for_a_person(event))
     print_result(json.dumps(event.payload))
-    sys.exit(1 if interrupted else _EXIT.get(event.state, 1))
+    sys.exit(1 if interrupts.received else _EXIT.get(event.state, 1))
 
 
-def _interrupts() -> list[int]:
-    """What Ctrl-C and the like leave behind: they end the recording between two blocks."""
-    received: list[int] = []
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda number, _: received.append(number))
-    return received
+class _Interrupts:
+    """Ctrl-C and the like: they end the input, also while it is waited for, and nothing else."""
+
+    def __init__(self) -> None:
+        self.received = False
+        self._is_reading = False
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.received = True
+        if self._is_reading:
+            raise KeyboardInterrupt
+
+    def before_each(self, blocks: Blocks) -> Blocks:
+        """The same blocks, up to the first signal."""
+        try:
+            while not self.received:
+                self._is_reading = True
+                block = next(blocks, None)
+                self._is_reading = False
+                if block is None:
+                    return
+                yield block
+        except KeyboardInterrupt:
+            return
 
 
 def _format(format_: str | None, output: Path | None) -> str:

@@ -7,13 +7,19 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from recorder.cli.console import Console, console_options, print_result
 from recorder.writing.recovery import recover
 
 
 @click.command("recover")
-@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument(
+    "directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    shell_complete=lambda _, __, begun: [CompletionItem(begun, type="dir")],
+)
 @console_options
 def recover_command(directory: Path, *, quiet: bool, verbose: int) -> None:
     """Finish the recordings that a crash left in a folder.

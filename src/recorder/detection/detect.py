@@ -3,7 +3,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Final, overload
 
 import numpy as np
@@ -49,13 +49,17 @@ class Detection:
 
     digits: tuple[Digit, ...]
     voice: tuple[VoiceSpan, ...]
-    levels: NDArray[np.float32]
+    levels: NDArray[np.float32] = field(repr=False)
 
     @property
     def noise_floor(self) -> float | None:
-        """The level, in dBFS, that a tenth of the frames stay below; None in digital silence."""
-        sounding = self.levels[np.isfinite(self.levels)]
-        return float(np.percentile(sounding, 10)) if sounding.size else None
+        """The level, in dBFS, that a tenth of the frames stay below; None where there is no sound.
+
+        -inf where a tenth are digital silence.
+        """
+        if not np.isfinite(self.levels).any():
+            return None
+        return float(np.percentile(self.levels, 10, method="lower"))
 
     @property
     def speech_level(self) -> float | None:
@@ -71,7 +75,10 @@ class Detection:
 
     @property
     def suggested_input_sensitivity(self) -> int | None:
-        """The `input_sensitivity` whose gate is halfway between noise and speech."""
+        """The `input_sensitivity` whose gate is halfway between noise and speech.
+
+        At most 24 dB below speech: a line without noise needs no more.
+        """
         speech, floor = self.speech_level, self.noise_floor
         if speech is None or floor is None:
             return None
