@@ -179,7 +179,7 @@ class _Interrupts:
                     return
                 yield block
         except KeyboardInterrupt:
-            return
+            self._is_reading = False
 
 
 def _format(format_: str | None, output: Path | None) -> str:

@@ -116,7 +116,8 @@ class StagedFile:
         self._published: Path | None = None
         try:
             if os.path.lexists(path):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+                number = errno.EISDIR if path.is_dir() else errno.EEXIST
+                raise OSError(number, os.strerror(number))
             self._file, self.staged = _create(path, format, mode)
             _open.add(self._file)
         except (OSError, ValueError) as error:
