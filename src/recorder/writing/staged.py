@@ -115,9 +115,7 @@ class StagedFile:
         self._size: int | None = None  # in bytes, once complete
         self._published: Path | None = None
         try:
-            if os.path.lexists(path):
-                number = errno.EISDIR if path.is_dir() else errno.EEXIST
-                raise OSError(number, os.strerror(number))
+            _check_free(path)
             self._file, self.staged = _create(path, format, mode)
             _open.add(self._file)
         except (OSError, ValueError) as error:
@@ -183,6 +181,12 @@ class StagedFile:
         """Remove a file that is not wanted after all."""
         release(self._file)
         self.staged.unlink(missing_ok=True)
+
+
+def _check_free(path: Path) -> None:
+    if os.path.lexists(path):
+        number = errno.EISDIR if path.is_dir() else errno.EEXIST
+        raise OSError(number, os.strerror(number))
 
 
 def _create(path: Path, format: Format, mode: int) -> tuple[FileIO, Path]:
