@@ -13,7 +13,9 @@ SOURCES = Path(recorder.__file__).parent
 
 # From the face down: a module imports from the right of itself, or from a lower room.
 ROOMS = [
-    "__main__ cli cli.record cli.detect cli.recover cli.inputs cli.console",
+    "__main__ cli cli.record cli.detect cli.recover cli.serve cli.inputs cli.audio cli.console",
+    "server.serving server.audiosocket server.calls server.ticker server",
+    "sources.audiosocket sources",
     "__init__",
     "call reports action",
     "recording.recordings recording.session recording.state recording",

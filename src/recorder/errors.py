@@ -6,6 +6,7 @@ RecorderError
 ├── FrameError (ValueError)      audio that cannot be taken as PCM of one leg
 ├── ControlIdError (ValueError)  a running recording of the call already has this control_id
 ├── CallEndedError               the call was hung up, or belongs to a parent process
+├── WireError (ValueError)       bytes or messages that are not of the protocol of a wire
 └── FileError (OSError)          a recording's file cannot be made, or a folder not be recovered
 
 All are raised before anything has changed. What fails while a recording runs ends that
@@ -39,6 +40,10 @@ class ControlIdError(RecorderError, ValueError):
 
 class CallEndedError(RecorderError):
     """The call was hung up; it takes no audio, digits or recordings any more."""
+
+
+class WireError(RecorderError, ValueError):
+    """Bytes or messages are not of the protocol that was expected."""
 
 
 class FileError(RecorderError, OSError):

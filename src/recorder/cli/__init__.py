@@ -9,6 +9,7 @@ from recorder.cli.console import fail, give_up_output
 from recorder.cli.detect import detect_command
 from recorder.cli.record import record_command
 from recorder.cli.recover import recover_command
+from recorder.cli.serve import serve_command
 from recorder.errors import OptionError, RecorderError
 
 
@@ -36,5 +37,5 @@ def main() -> None:
     """Record telephone audio as a cloud's call.record would, and report what is in it."""
 
 
-for command in (record_command, detect_command, recover_command):
+for command in (record_command, detect_command, recover_command, serve_command):
     main.add_command(command)

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import click
 
+from recorder.cli.audio import sensitivity_option
 from recorder.cli.console import Console, console_options, print_result, report
-from recorder.cli.inputs import Inputs, input_options, sensitivity_option
+from recorder.cli.inputs import Inputs, input_options
 from recorder.detection.detect import Detection, FileDetection, VoiceSpan, detect_legs
 from recorder.errors import RecorderError
 from recorder.options import RecordOptions

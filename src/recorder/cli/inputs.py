@@ -4,17 +4,14 @@
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from recorder.options import RecordOptions
 from recorder.reading import RAW_ENCODINGS, AudioFile, FileLegs, RawEncoding, legs_of, open_audio
 
 if TYPE_CHECKING:
     from io import BufferedReader
-
-DEFAULTS: Final = RecordOptions()
 
 
 class _Channels(click.ParamType):  # type: ignore[type-arg]
@@ -62,16 +59,6 @@ class Inputs:
         if not Path(name).exists():
             raise click.UsageError(f"there is no file {name}")
         return open_audio(name, self._rate, self._encoding)
-
-
-sensitivity_option: Final = click.option(
-    "--input-sensitivity",
-    type=float,
-    default=DEFAULTS.input_sensitivity,
-    show_default=True,
-    metavar="S",
-    help="0 to 100: the gate is at -S dBFS.",
-)
 
 
 def input_options(command: Callable[..., None]) -> Callable[..., None]:

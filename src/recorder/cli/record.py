@@ -11,8 +11,9 @@ from typing import Any, Final
 import click
 
 from recorder.call import Call
+from recorder.cli.audio import DEFAULTS, audio_options
 from recorder.cli.console import Console, console_options, print_result
-from recorder.cli.inputs import DEFAULTS, Inputs, input_options, sensitivity_option
+from recorder.cli.inputs import Inputs, input_options
 from recorder.events import RecordEvent
 from recorder.options import CHOICES, RecordOptions
 from recorder.reading import LEGS, Blocks
@@ -24,59 +25,7 @@ _ENDED: Final = ("finished", "no_input", "error")
 
 @click.command("record")
 @click.argument("inputs", metavar="INPUT [INPUT2]", nargs=-1, required=True, type=click.Path())
-@click.option(
-    "--direction",
-    type=click.Choice(CHOICES["direction"]),
-    help="The legs that are recorded.  [default: those that are given]",
-)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(CHOICES["format"]),
-    help="Of the file.  [default: as --output ends, else wav]",
-)
-@click.option("--stereo", is_flag=True, help="Two channels: left speak, right listen.")
-@click.option(
-    "--initial-timeout",
-    type=float,
-    default=DEFAULTS.initial_timeout,
-    show_default=True,
-    metavar="SECONDS",
-    help="No voice for this long: no_input. 0: off.",
-)
-@click.option(
-    "--end-silence-timeout",
-    type=float,
-    default=DEFAULTS.end_silence_timeout,
-    show_default=True,
-    metavar="SECONDS",
-    help="Silence after voice that ends it. 0: off.",
-)
-@click.option(
-    "--terminators",
-    default=DEFAULTS.terminators,
-    show_default=True,
-    metavar="DIGITS",
-    help="DTMF digits that end it.",
-)
-@click.option("--beep", is_flag=True, help="Start after a beep that the party would hear.")
-@sensitivity_option
-@click.option(
-    "--max-length",
-    type=float,
-    default=DEFAULTS.max_length,
-    metavar="SECONDS",
-    show_default=True,
-    help="The file never gets longer. 0: off.",
-)
-@click.option(
-    "--noise-tracking/--no-noise-tracking",
-    default=DEFAULTS.noise_tracking,
-    show_default=True,
-    help="Learn the noise of the line; without, the gate alone decides.",
-)
-@click.option("--voice-only", is_flag=True, help="Breaths, knocks and slams are no input.")
-@click.option("--mask-digits", is_flag=True, help="DTMF tones are silence in the file.")
+@audio_options(direction="those that are given", format="as --output ends, else wav")
 @click.option("--control-id", help="The recording's name in the event.")
 @click.option(
     "-o",

@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: MIT
+"""`recorder serve`, for real, and its parts by themselves."""
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+
+from recorder import RecordOptions
+from recorder.server.audiosocket import Connection
+from recorder.server.calls import Calls
+from recorder.server.ticker import Ticker
+from tests import signals
+from tests.command import read, recorder
+from tests.signals import Pcm
+from tests.test_audiosocket import audio, frames, message
+
+COMMAND: Final = [sys.executable, "-W", "error", "-m", "recorder", "serve"]
+
+
+class Server:
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self.process = process
+        self.lines: list[dict[str, Any]] = []
+        self.port: int = self.line()["port"]
+
+    def line(self) -> dict[str, Any]:
+        """The next line of its output."""
+        assert self.process.stdout is not None
+        self.lines.append(json.loads(self.process.stdout.readline()))
+        return self.lines[-1]
+
+    def event(self) -> dict[str, Any]:
+        """The next terminal event's params."""
+        while True:
+            params: dict[str, Any] = self.line()["params"]
+            if params["state"] in {"finished", "no_input", "error"}:
+                return params
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str, str]:
+        self.process.send_signal(number)
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+
+@contextmanager
+def server(folder: Path, *options: str) -> Iterator[Server]:
+    command = [*COMMAND, "--audiosocket", "127.0.0.1:0", "--directory", "calls", *options]
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield Server(process)
+        finally:
+            process.kill()
+
+
+def opening() -> tuple[str, bytes]:
+    call_id = uuid.uuid4()
+    return str(call_id), message(0x01, call_id.bytes)
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    """All that still comes."""
+    received = b""
+    try:
+        while piece := connection.recv(65536):
+            received += piece
+    except ConnectionError:
+        pass
+    return received
+
+
+def paced(connection: socket.socket, said: Pcm) -> bytes:
+    """Send audio at the pace of what comes back, a message for each tick, until it is closed.
+
+    Returns what came back.
+    """
+    received = bytearray()
+    for number, frame in enumerate(frames(said), 1):
+        try:
+            connection.sendall(audio(frame))
+            while len(received) < 323 * number:
+                piece = connection.recv(65536)
+                if not piece:
+                    return bytes(received)
+                received += piece
+        except ConnectionError:
+            break
+    return bytes(received)
+
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals end a process there")
+
+
+def test_a_call_that_ends_by_its_terminator(tmp_path: Path) -> None:
+    said = np.concatenate([signals.noise(0.6, -25), signals.dtmf("#", 0.1), signals.silence(0.3)])
+    with server(tmp_path) as serve, serve.connect() as connection:
+        assert serve.lines[0] == {
+            "listening": "audiosocket",
+            "host": "127.0.0.1",
+            "port": serve.port,
+        }
+        call_id, first = opening()
+        connection.sendall(first)
+        received = paced(connection, said) + until_closed(connection)
+        assert received.endswith(message(0x00, b""))
+        params = serve.event()
+        assert (params["call_id"], params["record"]["reason"]) == (call_id, "terminator")
+        assert [line["params"]["state"] for line in serve.lines[1:]] == ["recording", "finished"]
+        (path,) = (tmp_path / "calls").iterdir()
+        assert params["url"] == path.as_uri()
+        recorded = read(path)
+        start = int(np.flatnonzero(recorded)[0]) - int(np.flatnonzero(said)[0])
+        assert 0 <= start <= 480
+        assert np.array_equal(recorded[start:], said[: len(recorded) - start])
+        status, out, err = serve.stop()
+        assert (status, out, err) == (0, "", "")
+
+
+def test_the_peer_hangs_up_and_others_go_on(tmp_path: Path) -> None:
+    with (
+        server(tmp_path, "--terminators", "") as serve,
+        serve.connect() as one,
+        serve.connect() as other,
+    ):
+        ids = []
+        for connection in (one, other):
+            call_id, first = opening()
+            ids.append(call_id)
+            connection.sendall(first)
+            paced(connection, signals.noise(0.2, -25))
+        one.sendall(message(0x00, b""))
+        params = serve.event()
+        assert (params["call_id"], params["record"]["reason"]) == (ids[0], "hangup")
+        paced(other, signals.noise(0.2, -25))
+        other.close()  # without a word
+        params = serve.event()
+        assert (params["call_id"], params["record"]["reason"]) == (ids[1], "hangup")
+        assert params["duration"] == pytest.approx(0.4, abs=0.2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_hangs_up_and_completes_the_files(tmp_path: Path, number: int) -> None:
+    with server(tmp_path, "--initial-timeout", "0") as serve:
+        connections = [serve.connect() for _ in range(3)]
+        for connection in connections:
+            connection.sendall(opening()[1])
+            paced(connection, signals.noise(0.2, -25))
+        status, out, err = serve.stop(number)
+        assert (status, err) == (0, "")
+        ended = [json.loads(line)["params"] for line in out.splitlines()]
+        ended = [params for params in ended if params["state"] == "finished"]
+        assert [params["record"]["reason"] for params in ended] == ["hangup"] * 3
+        for connection in connections:
+            assert until_closed(connection).endswith(message(0x00, b""))
+            connection.close()
+        assert len(list((tmp_path / "calls").glob("*.wav"))) == 3
+
+
+def test_what_others_send_harms_no_call(tmp_path: Path) -> None:
+    """Garbage, half messages, a reset, and more connections than are allowed."""
+    with (
+        server(tmp_path, "--initial-timeout", "0", "--max-calls", "2") as serve,
+        serve.connect() as good,
+    ):
+        call_id, first = opening()
+        good.sendall(first)
+        paced(good, signals.noise(0.1, -25))
+        for data in (b"GET / HTTP/1.1\r\n\r\n", first[:7], first + b"\x99\0\0", first[:1]):
+            with serve.connect() as bad:
+                bad.sendall(data)
+                bad.shutdown(socket.SHUT_WR)
+                until_closed(bad)
+        with serve.connect() as second:
+            second.sendall(b"\x01")
+            with serve.connect() as third:
+                assert until_closed(third) == b""
+        paced(good, signals.noise(0.1, -25))
+        good.close()
+        params = serve.event()
+        assert params["call_id"] == call_id
+        status, _, err = serve.stop()
+        assert status == 0
+        assert err.count("expected AudioSocket") == 1
+        assert err.count("got 0x99") == 1
+        assert "2 calls are open: another one is refused (max-calls, 1 so far)" in err
+
+
+def test_two_servers_on_one_port(tmp_path: Path) -> None:
+    with server(tmp_path) as serve:
+        address = f"127.0.0.1:{serve.port}"
+        done = subprocess.run(
+            [*COMMAND, "--audiosocket", address], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"recorder: cannot listen on {address}: ")
+
+
+@pytest.mark.parametrize("address", ["9092", "localhost", "localhost:", ":9092", "a:b", "a:70000"])
+def test_addresses_that_are_none(tmp_path: Path, address: str) -> None:
+    result = recorder("serve", "--audiosocket", address, folder=tmp_path)
+    assert result.status == 2
+    assert "expected HOST:PORT, such as 127.0.0.1:9092" in result.err
+
+
+def test_an_address_that_others_reach_is_warned_of(tmp_path: Path) -> None:
+    command = [*COMMAND, "--audiosocket", "0.0.0.0:0"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=30)
+    assert "0.0.0.0 is not loopback" in err
+
+
+# -- parts -----------------------------------------------------------------------------------------
+
+
+class FakeTransport(asyncio.Transport):
+    """What is written is kept."""
+
+    def __init__(self) -> None:
+        super().__init__({"peername": "a peer"})
+        self.written = bytearray()
+        self.aborted = self.closed = False
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def write(self, data: Any) -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.aborted or self.closed
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@contextmanager
+def connection_in(
+    tmp_path: Path, **limits: Any
+) -> Iterator[tuple[Connection, FakeTransport, Calls, Ticker]]:
+    """A connection whose clock stands, for use within a running loop."""
+    reported: list[dict[str, Any]] = []
+    calls = Calls(
+        RecordOptions(initial_timeout=0),
+        tmp_path,
+        reported.append,
+        **{"most": 10, "most_idle_seconds": 60, **limits},
+    )
+    seconds = [0.0]
+    calls.now = lambda: seconds[0]
+    calls.advance = lambda by: seconds.__setitem__(0, seconds[0] + by)  # type: ignore[attr-defined]
+    ticker, transport = Ticker(), FakeTransport()
+    connection = Connection(calls, ticker, set())
+    connection.connection_made(transport)
+    yield connection, transport, calls, ticker
+    connection.connection_lost(None)
+
+
+def test_a_peer_that_does_not_read(tmp_path: Path) -> None:
+    async def main() -> None:
+        with connection_in(tmp_path) as (connection, transport, calls, ticker):
+            connection.data_received(opening()[1])
+            connection.pause_writing()
+            assert transport.aborted
+            assert calls.counts["slow-reader"] == 1
+            assert not ticker._members
+        assert calls.connections == 0
+
+    asyncio.run(main())
+
+
+def test_a_connection_on_which_nothing_comes(tmp_path: Path) -> None:
+    async def main() -> None:
+        with connection_in(tmp_path, most_idle_seconds=2) as (connection, transport, calls, ticker):
+            (tick,) = ticker._members
+            connection.data_received(opening()[1])
+            calls.advance(1.9)  # type: ignore[attr-defined]
+            tick()
+            assert not transport.aborted
+            calls.advance(0.2)  # type: ignore[attr-defined]
+            tick()
+            assert transport.aborted
+            assert calls.counts["idle"] == 1
+
+    asyncio.run(main())
+
+
+def test_a_connection_that_says_no_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recorder.server.audiosocket._FIRST_MESSAGE_SECONDS", 0.0)
+
+    async def main() -> None:
+        with connection_in(tmp_path) as (_, transport, calls, _ticker):
+            while not transport.aborted:
+                await asyncio.sleep(0)
+            assert calls.counts["first-message"] == 1
+        with connection_in(tmp_path) as (connection, transport, calls, _ticker):
+            connection.data_received(opening()[1])
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert not transport.aborted
+
+    asyncio.run(main())
+
+
+def test_the_ticker_ticks_for_all_time_that_passes() -> None:
+    """As often as 20 ms have passed, though a tick takes longer once."""
+
+    async def main() -> None:
+        ticker = Ticker()
+        loop = asyncio.get_running_loop()
+        ticks: list[float] = []
+        done = asyncio.Event()
+
+        def tick() -> None:
+            ticks.append(loop.time())
+            if len(ticks) == 10:
+                done.set()
+
+        ticker.add(tick)
+        began = loop.time()
+        task = asyncio.create_task(ticker.run())
+        await done.wait()
+        task.cancel()
+        assert ticks[-1] - began >= 0.2 - 1e-3
+        ticker.discard(tick)
+        assert not ticker._members
+
+    asyncio.run(main())
+
+
+def test_a_folder_that_cannot_be_made_ends_the_call(tmp_path: Path) -> None:
+    with server(tmp_path) as serve, serve.connect() as connection:
+        (tmp_path / "calls").write_text("a file")
+        connection.sendall(opening()[1])
+        received = paced(connection, signals.noise(1, -25)) + until_closed(connection)
+        assert received.endswith(message(0x00, b""))
+        params = serve.event()
+        assert params["state"] == "error"
+        assert "cannot make the folder" in params["record"]["error"]
+        assert serve.stop()[0] == 0
