@@ -9,6 +9,21 @@ import pytest
 from tests import voicemails
 
 
+def needs_all() -> None:
+    missing = voicemails.missing()
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+
+
+def test_a_few_voicemails_end_where_they_should(tmp_path: Path) -> None:
+    """Ten, spread over the lines."""
+    needs_all()
+    items = voicemails.voicemails("held-out", 10)
+    verdicts = [voicemails.judge(item, 2.0, tmp_path) for item in items]
+    assert len(verdicts) == 10
+    assert voicemails.share(verdicts) >= 80
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "least", "noisy", "no_speech"),
@@ -17,9 +32,7 @@ from tests import voicemails
 def test_voicemails_end_where_they_should(
     tmp_path: Path, options: dict[str, Any], least: float, noisy: float, no_speech: float
 ) -> None:
-    missing = voicemails.missing()
-    if missing:
-        pytest.skip(f"needs {', '.join(missing)}")
+    needs_all()
     verdicts = [
         voicemails.judge(item, timeout, tmp_path, options)
         for half in voicemails.HALVES
