@@ -200,6 +200,37 @@ def test_what_others_send_harms_no_call(tmp_path: Path) -> None:
         assert "2 calls are open: another one is refused (max-calls, 1 so far)" in err
 
 
+def test_a_reader_of_its_output_that_stalls_delays_no_call(tmp_path: Path) -> None:
+    """The output of many calls is more than a pipe holds."""
+    with server(tmp_path) as serve:
+        for _ in range(60):
+            with serve.connect() as connection:
+                connection.sendall(opening()[1] + audio(signals.noise(0.02, -25)))
+                assert connection.recv(3)
+        with serve.connect() as connection:
+            connection.sendall(opening()[1])
+            assert len(paced(connection, signals.noise(0.2, -25))) >= 10 * 323
+        status, out, _ = serve.stop()
+        assert status == 0
+        ended = [json.loads(line)["params"]["state"] for line in out.splitlines()]
+        assert ended.count("recording") == ended.count("finished") == 61
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_output_that_cannot_be_written_ends_the_server(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "--audiosocket", "127.0.0.1:0"],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "recorder: cannot write to standard output: No space left on device\n"
+
+
 def test_two_servers_on_one_port(tmp_path: Path) -> None:
     with server(tmp_path) as serve:
         address = f"127.0.0.1:{serve.port}"

@@ -3,16 +3,22 @@
 
 import ipaddress
 import json
+import os
+import signal
+import sys
+import threading
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Final
 
 import click
 
 from recorder.cli.audio import DEFAULTS, audio_options
-from recorder.cli.console import Console, console_options, print_result
+from recorder.cli.console import Console, console_options, give_up_output
 from recorder.options import RecordOptions
 
 _MOST_PORT: Final = 65535
+_LINES_SECONDS: Final = 1.0
 
 
 class _Address(click.ParamType):  # type: ignore[type-arg]
@@ -95,14 +101,47 @@ def serve_command(
     if not _is_loopback(host):
         console.say(f"recorder: warning: {host} is not loopback: others can send calls")
 
+    lines = _Lines()
+
     def make_calls() -> Calls:
-        return Calls(options, directory, _print_line, most=max_calls, most_idle_seconds=max_idle)
+        return Calls(options, directory, lines.put, most=max_calls, most_idle_seconds=max_idle)
 
-    asyncio.run(serve_audiosocket(make_calls, host, port, _print_line))
+    asyncio.run(serve_audiosocket(make_calls, host, port, lines.put))
+    lines.finish()
 
 
-def _print_line(line: dict[str, Any]) -> None:
-    print_result(json.dumps(line))
+class _Lines:
+    """Prints JSON on standard output, a line each, in a thread: who reads it delays no call.
+
+    Where that fails the server ends as by a signal, and `finish` ends the command with 1.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: SimpleQueue[bytes] = SimpleQueue()
+        self._error: OSError | None = None
+        # Not through sys.stdout, whose lock it would hold at the exit when nobody reads.
+        self._out = sys.stdout.fileno()
+        self._thread = threading.Thread(target=self._print, name="recorder-lines", daemon=True)
+        self._thread.start()
+
+    def put(self, line: dict[str, Any]) -> None:
+        self._waiting.put(json.dumps(line).encode() + b"\n")
+
+    def finish(self) -> None:
+        """Wait until all is printed, for as long as somebody reads."""
+        self._waiting.put(b"")
+        self._thread.join(_LINES_SECONDS)
+        if self._error is not None:
+            give_up_output(self._error)
+
+    def _print(self) -> None:
+        try:
+            while line := self._waiting.get():
+                while line:
+                    line = line[os.write(self._out, line) :]
+        except OSError as error:
+            self._error = error
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _is_loopback(host: str) -> bool:

@@ -82,18 +82,17 @@ class Calls:
             listen_rate=rate,
             live=self._clock,
         )
-        call.on(RECORD_EVENT, self._take_event)
 
-        def completed(_: RecordEvent) -> None:
-            self._running.discard(action)
-            ended()
+        def take(event: RecordEvent) -> None:
+            self._report(event.payload)
+            if event.reason is not None:
+                self._running.discard(action)
+                ended()
 
-        action = call.record(self._options, on_completed=completed)
+        call.on(RECORD_EVENT, take)
+        action = call.record(self._options)
         self._running.add(action)
         return call
-
-    def _take_event(self, event: RecordEvent) -> None:
-        self._report(event.payload)
 
     async def finish(self, patience: float) -> None:
         """Wait until the files of the calls that were hung up are complete."""

@@ -67,6 +67,7 @@ class AudioSocket:
         self.call_id = ""
         self._waiting = bytearray()  # the beginning of a message
         self._half = b""  # of a sample
+        self._said = bytearray()  # PCM of the present piece, for the call
         self._kind = _USUAL  # of audio, in and out
         self._ticks = 0  # without audio, before the call is open
         self._resampler: Resampler | None = None
@@ -74,7 +75,10 @@ class AudioSocket:
         self._check = _LawCheck()
 
     def receive(self, data: bytes) -> bytes:
-        """Take bytes, cut anywhere; what to answer at once: nothing."""
+        """Take bytes, cut anywhere; what to answer at once: nothing.
+
+        Audio that comes in one piece has waited somewhere, and all of it ends at the present.
+        """
         self._waiting += data
         while not self.ended and len(self._waiting) >= _HEADER.size:
             kind, length = _HEADER.unpack_from(self._waiting)
@@ -85,6 +89,7 @@ class AudioSocket:
             payload = bytes(self._waiting[_HEADER.size : end])
             del self._waiting[:end]
             self._take(kind, payload)
+        self._feed()
         return b""
 
     def tick(self) -> bytes:
@@ -133,7 +138,9 @@ class AudioSocket:
     def _take(self, kind: int, payload: bytes) -> None:
         if kind in _RATES:
             self._take_audio(kind, payload)
-        elif kind == _UUID:
+            return
+        self._feed()
+        if kind == _UUID:
             self.call_id = self.call_id or str(uuid.UUID(bytes=payload))
         elif kind == _DTMF:
             self._take_digit(payload)
@@ -169,7 +176,13 @@ class AudioSocket:
         pcm = _little_endian(data)
         if kind != self._kind:
             pcm = self._resampled(kind, pcm)
-        if pcm:
+        self._said += pcm
+
+    def _feed(self) -> None:
+        if self._said:
+            assert self.call is not None
+            pcm = bytes(self._said)
+            self._said.clear()
             self.call.feed(speak=pcm)
 
     def _resampled(self, kind: int, pcm: bytes) -> bytes:
