@@ -205,8 +205,9 @@ def test_a_reader_of_its_output_that_stalls_delays_no_call(tmp_path: Path) -> No
     with server(tmp_path) as serve:
         for _ in range(60):
             with serve.connect() as connection:
-                connection.sendall(opening()[1] + audio(signals.noise(0.02, -25)))
-                assert connection.recv(3)
+                said = audio(signals.noise(0.02, -25))
+                connection.sendall(opening()[1] + said + message(0x00, b""))
+                until_closed(connection)
         with serve.connect() as connection:
             connection.sendall(opening()[1])
             assert len(paced(connection, signals.noise(0.2, -25))) >= 10 * 323
