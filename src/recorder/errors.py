@@ -5,6 +5,7 @@ RecorderError
 ├── OptionError (ValueError)     an argument of a wrong type, name or value
 ├── FrameError (ValueError)      audio that cannot be taken as PCM of one leg
 ├── ControlIdError (ValueError)  a running recording of the call already has this control_id
+├── WireError (ValueError)       bytes or messages that are not of the protocol
 ├── CallEndedError               the call was hung up, or belongs to a parent process
 └── FileError (OSError)          a recording's file cannot be made, or a folder not be recovered
 
@@ -35,6 +36,10 @@ class FrameError(RecorderError, ValueError):
 
 class ControlIdError(RecorderError, ValueError):
     """The control_id belongs to a recording of this call that is still running."""
+
+
+class WireError(RecorderError, ValueError):
+    """Bytes or messages that are not of the protocol."""
 
 
 class CallEndedError(RecorderError):
