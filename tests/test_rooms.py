@@ -14,7 +14,9 @@ SOURCES = Path(recorder.__file__).parent
 # From the face down: a module imports from the right of itself, or from a lower room.
 ROOMS = [
     "__main__ cli cli.record cli.detect cli.recover cli.inputs cli.console",
-    "sources.asterisk_websocket sources.messages sources.pcm sources",
+    "sources.asterisk_websocket sources.asterisk_control sources.media_stream sources.dialects"
+    " sources.stream_events sources.tracks sources.forms sources.messages sources.playback"
+    " sources.pcm sources",
     "__init__",
     "call reports action",
     "recording.recordings recording.session recording.state recording",

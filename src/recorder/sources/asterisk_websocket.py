@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Asterisk's chan_websocket: binary messages are the party's audio, text messages control it."""
 
-import json
 import logging
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from recorder.errors import CallEndedError, OptionError, WireError, shown
 from recorder.placement.frames import Encoding
-from recorder.sources.messages import excerpt, parse_object, whole
+from recorder.sources.asterisk_control import MOST_COMMAND, command, parsed
+from recorder.sources.messages import excerpt, whole
 from recorder.sources.pcm import Carry, reordered, sample_bytes, to_wire
+from recorder.sources.playback import TICKS_A_SECOND, Playback
 
 if TYPE_CHECKING:
     from recorder.call import Call
@@ -31,11 +31,8 @@ FORMATS: Final[dict[str, tuple[Encoding, int]]] = {
     "slin96": ("pcm16", 96000),
     "slin192": ("pcm16", 192000),
 }
-_TICKS_A_SECOND: Final = 50
 _MOST_MESSAGE: Final = 65500  # bytes; Asterisk ends the call over it
-_MOST_COMMAND: Final = 128  # bytes; Asterisk ignores longer ones
 _MOST_EARLY: Final = 1 << 20  # bytes of audio before MEDIA_START
-_NAME: Final = re.compile(r"[A-Z][A-Z_]*")
 
 
 class AsteriskWebSocket:
@@ -63,9 +60,7 @@ class AsteriskWebSocket:
         self._is_json: bool | None = None  # as the first control message was
         self._early = bytearray()  # audio before MEDIA_START
         self._encoding: Encoding = "pcmu"
-        self._rate = 0
-        self._frame = 0  # samples of a message to Asterisk
-        self._due = 0  # samples that are to be sent
+        self._playback: Playback | None = None
         self._may_send = True  # whether no MEDIA_XOFF is in force
         self._carry = Carry(1)
 
@@ -95,8 +90,7 @@ class AsteriskWebSocket:
             self.ended = True
 
     def _control(self, text: str) -> None:
-        is_json = text.lstrip().startswith("{")
-        name, fields = _json(text) if is_json else _plain(text)
+        name, fields, is_json = parsed(text)
         if self._is_json is None:
             self._is_json = is_json
         if name == "MEDIA_START":
@@ -117,17 +111,17 @@ class AsteriskWebSocket:
         if found is None:
             expected = ", ".join(FORMATS)
             raise WireError(f"format: expected one of {expected}, got {excerpt(fields)}")
-        self._encoding, self._rate = found
+        self._encoding, rate = found
         width = sample_bytes(self._encoding)
-        usual = self._rate // _TICKS_A_SECOND * width
+        usual = rate // TICKS_A_SECOND * width
         size = fields.get("optimal_frame_size", usual)
         size = whole("optimal_frame_size", size, width, _MOST_MESSAGE)
-        self._frame = size // width
         self._carry = Carry(width)
         call_id = fields.get("channel_id") or fields.get("connection_id")
         if not isinstance(call_id, str):
             raise WireError(f"MEDIA_START: expected a channel_id, got {excerpt(fields)}")
-        self.call = self._open_call(call_id, self._rate)
+        self.call = self._open_call(call_id, rate)
+        self._playback = Playback(self.call, rate, size // width)
         early, self._early = bytes(self._early), bytearray()
         self._feed(self.call, early)
 
@@ -145,19 +139,15 @@ class AsteriskWebSocket:
         """Every 20 ms: what the party is to hear now, in messages of `optimal_frame_size`.
 
         Asterisk takes a message for a frame. While it says MEDIA_XOFF nothing is sent, nor taken
-        from `playout`; what was to be heard meanwhile follows at MEDIA_XON, that much later.
+        from `playout`; what was to be heard meanwhile, but silence, follows at MEDIA_XON.
         """
-        out: list[str | bytes] = []
-        if self.call is None or self.ended or not self._may_send:
-            return out
-        self._due += self._rate // _TICKS_A_SECOND
+        if self._playback is None or self.ended or not self._may_send:
+            return []
         try:
-            while self._due >= self._frame:
-                self._due -= self._frame
-                out.append(to_wire(self.call.playout(self._frame), self._encoding))
+            return [to_wire(pcm, self._encoding) for pcm in self._playback.tick()]
         except CallEndedError:
             self.ended = True
-        return out
+            return []
 
     def clear(self) -> list[str | bytes]:
         """Barge-in: take back what the party has not heard, here and in Asterisk's queue."""
@@ -173,10 +163,10 @@ class AsteriskWebSocket:
         """
         if not isinstance(name, str) or not name.isascii() or len(name.split()) != 1:
             raise OptionError(f"name: expected one word, got {shown(name)}")
-        command = self._command("MARK_MEDIA", name.strip())
-        if any(len(one) > _MOST_COMMAND for one in command):
+        marking = self._command("MARK_MEDIA", name.strip())
+        if any(len(one) > MOST_COMMAND for one in marking):
             raise OptionError(f"name: expected a shorter one, got {shown(name)}")
-        return command
+        return marking
 
     def hang_up(self) -> list[str | bytes]:
         """End the call from here: what to send before closing."""
@@ -192,26 +182,4 @@ class AsteriskWebSocket:
     def _command(self, name: str, correlation_id: str = "") -> list[str | bytes]:
         if self._is_json is None:  # Asterisk has not said yet in which form it wants commands
             return []
-        if not self._is_json:
-            return [f"{name} {correlation_id}".rstrip()]
-        command = {"command": name}
-        if correlation_id:
-            command["correlation_id"] = correlation_id
-        return [json.dumps(command)]
-
-
-def _json(text: str) -> tuple[str, dict[str, Any]]:
-    fields = parse_object(text)
-    name = fields.get("event")
-    if not isinstance(name, str):
-        raise WireError(f"a control message: expected an event, got {excerpt(text)}")
-    return name, fields
-
-
-def _plain(text: str) -> tuple[str, dict[str, Any]]:
-    """Name and fields; the value of a field without a name is at ''."""
-    name, *words = text.split() or [""]
-    if not _NAME.fullmatch(name):
-        raise WireError(f"expected a control message of chan_websocket, got {excerpt(text)}")
-    named = {key: value for key, _, value in (word.partition(":") for word in words)}
-    return name, {"": words[0] if words else "", **named}
+        return [command(name, correlation_id, is_json=self._is_json)]
