@@ -17,6 +17,7 @@ from recorder import Call, CallEndedError, OptionError, RecordAction, WireError
 from recorder.detection.core import g711_decode, g711_encode
 from recorder.sources.asterisk_websocket import FORMATS, AsteriskWebSocket
 from recorder.sources.pcm import call_rates, sample_bytes
+from tests.marks import mostly_slow
 from tests.recordings import STEREO, audio_of, result_of
 from tests.signals import noise
 
@@ -356,17 +357,23 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
-@given(
-    st.lists(
-        st.one_of(st.text(max_size=50), st.binary(max_size=50), WORDS, WORDS.map(lambda s: s[:-9])),
-        max_size=12,
+@pytest.mark.parametrize("examples", mostly_slow([300, 20000], 300))
+def test_garbage_raises_nothing_but_wire_errors(examples: int) -> None:
+    @settings(max_examples=examples, deadline=None, derandomize=True)
+    @given(
+        st.lists(
+            st.one_of(
+                st.text(max_size=50), st.binary(max_size=50), WORDS, WORDS.map(lambda s: s[:-9])
+            ),
+            max_size=12,
+        )
     )
-)
-def test_garbage_raises_nothing_but_wire_errors(messages: list[str | bytes]) -> None:
-    source = AsteriskWebSocket(lambda call_id, rate: Call(live=lambda: 0.0, **call_rates(rate)))
-    for message in messages:
-        with suppress(WireError):
-            source.receive(message)
-        source.tick()
-    source.end()
+    def check(messages: list[str | bytes]) -> None:
+        source = AsteriskWebSocket(lambda call_id, rate: Call(live=lambda: 0.0, **call_rates(rate)))
+        for message in messages:
+            with suppress(WireError):
+                source.receive(message)
+            source.tick()
+        source.end()
+
+    check()

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -21,7 +21,8 @@ from recorder.detection.core import g711_decode, g711_encode
 from recorder.placement.frames import Encoding
 from recorder.sources.dialects import DIALECTS
 from recorder.sources.media_stream import MediaStream
-from recorder.sources.pcm import call_rates
+from recorder.sources.pcm import byte_order_of, call_rates, reordered
+from tests.marks import mostly_slow
 from tests.recordings import STEREO, audio_of, result_of
 from tests.signals import Pcm, noise
 
@@ -556,6 +557,19 @@ def test_a_timestamp_that_is_jitter_or_a_mistake_moves_nothing(
     assert np.array_equal(server.audio()[:, 0], SPEECH[:3200])
 
 
+def test_a_timestamp_far_ahead_of_the_clock_loses_nothing(connect: Callable[..., Server]) -> None:
+    server = connect("twilio")
+    for k, data in enumerate(frames_of("twilio", 10)):
+        server.seconds += 0.02
+        server.receive(twilio_media(k if k < 5 else k + 400, "inbound", data))
+    speak = server.audio()[:, 0]
+    expected = in_the_file(SPEECH[:1600], "pcmu")
+    gap = len(speak) - 1600
+    assert gap == 800 + 160  # 0.1 s ahead of the clock, when the frame has arrived
+    assert np.array_equal(np.delete(speak, np.s_[800 : 800 + gap]), expected)
+    assert server.call.stats.speak.late == 0
+
+
 def test_audio_without_timestamps_lies_where_it_arrives(connect: Callable[..., Server]) -> None:
     server = connect("vonage")
     first, second = frames_of("vonage", 2)
@@ -634,6 +648,28 @@ def test_a_message_that_never_comes_is_silence(
     assert "chunk 11" in caplog.text
 
 
+def test_what_comes_twice_while_it_waits(connect: Callable[..., Server]) -> None:
+    server = connect("telnyx")
+    frames = frames_of("telnyx", 4)
+    for k in (0, 2, 2, 3, 1):
+        server.receive(telnyx_media(k, "inbound", frames[k]))
+    assert np.array_equal(server.audio()[:, 0], in_the_file(SPEECH[:640], "pcma"))
+
+
+def test_what_waits_at_the_end_is_in_the_file(connect: Callable[..., Server]) -> None:
+    server = connect("telnyx")
+    server.seconds = 0.08
+    frames = frames_of("telnyx", 4)
+    for k in (0, 3):
+        server.receive(telnyx_media(k, "inbound", frames[k]))
+    assert np.array_equal(server.audio()[-160:, 0], in_the_file(SPEECH[480:640], "pcma"))
+    other = connect("telnyx")
+    other.receive(telnyx_media(3, "inbound", frames[3]))
+    other.call.hangup()
+    other.source.end()
+    assert other.source.ended
+
+
 def test_what_waits_is_not_kept_for_ever(connect: Callable[..., Server]) -> None:
     server = connect("telnyx")
     frames = frames_of("telnyx", 4)
@@ -690,6 +726,16 @@ def test_the_byte_order_is_found_out(
     (sent,) = [parsed(one) for _ in range(3) for one in server.source.tick()]
     assert sent["media"]["payload"] == base64_of(on_the_wire(SPEECH[:160], "pcm16", order))
     assert np.array_equal(server.audio()[:, 0], quiet)
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_too_little_audio_does_not_decide_the_byte_order(order: Literal["little", "big"]) -> None:
+    for samples in (0, 1, 39):
+        assert byte_order_of(reordered(SPEECH[:samples].tobytes(), order)) is None
+    assert byte_order_of(reordered(SPEECH[:160].tobytes(), order)) == order
+    loud = noise(0.1, 0, 8000).tobytes()  # as loud in either order
+    assert byte_order_of(reordered(loud, order)) is None
+    assert byte_order_of(bytes(320)) is None
 
 
 @pytest.mark.parametrize(
@@ -929,32 +975,34 @@ EVENTS = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
-@given(
-    name=st.sampled_from([None, *SESSIONS]),
-    messages=st.lists(
-        st.one_of(
-            EVENTS,
-            SENSIBLE.map(json.dumps),
-            st.text(max_size=20),
-            st.binary(max_size=40),
+@pytest.mark.parametrize("examples", mostly_slow([400, 20000], 400))
+def test_garbage_raises_nothing_but_wire_errors(examples: int) -> None:
+    @settings(max_examples=examples, deadline=None, derandomize=True)
+    @given(
+        name=st.sampled_from([None, *SESSIONS]),
+        messages=st.lists(
+            st.one_of(
+                EVENTS,
+                SENSIBLE.map(json.dumps),
+                st.text(max_size=20),
+                st.binary(max_size=40),
+            ),
+            max_size=10,
         ),
-        max_size=10,
-    ),
-)
-def test_garbage_raises_nothing_but_wire_errors(
-    name: str | None, messages: list[str | bytes]
-) -> None:
-    options = {} if name is None else SESSIONS[name].options
-    source = MediaStream(
-        lambda call_id, rate: Call(live=lambda: 0.0, **call_rates(rate)), **options
     )
-    for message in SESSIONS[name].start if name is not None else ():
-        source.receive(message)
-    for message in messages:
-        with suppress(WireError):
-            for sent in source.receive(message):
-                parsed(sent)
-        source.tick()
-    source.clear()
-    source.end()
+    def check(name: str | None, messages: list[str | bytes]) -> None:
+        options = {} if name is None else SESSIONS[name].options
+        source = MediaStream(
+            lambda call_id, rate: Call(live=lambda: 0.0, **call_rates(rate)), **options
+        )
+        for message in SESSIONS[name].start if name is not None else ():
+            source.receive(message)
+        for message in messages:
+            with suppress(WireError):
+                for sent in source.receive(message):
+                    parsed(sent)
+            source.tick()
+        source.clear()
+        source.end()
+
+    check()

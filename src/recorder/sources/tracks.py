@@ -23,6 +23,9 @@ WINDOW: Final = 5  # messages, and ticks, that one which is missing is waited fo
 # second lies where the audio after it arrives, as in any call with a clock.
 _JITTER_MS: Final = 30
 _MOST_GAP_MS: Final = 10_000
+# Nothing that has arrived lies further ahead of the clock: a timestamp that says so is wrong, and
+# what follows it would come long before its time, and be dropped.
+_MOST_AHEAD_MS: Final = 100
 
 
 class Track:
@@ -142,9 +145,11 @@ class Track:
             self._due += len(data) / self._bytes_a_ms
         if not 0 < gap <= _MOST_GAP_MS:
             return None
-        with suppress(OptionError):  # a call that is not live, whose time is what is fed
+        rate = self._call.sample_rate
+        at = self._end + round(gap * rate / 1000)
+        with suppress(OptionError):  # raised where a call's time is what is fed
             self._call.advance()
-        at = self._end + round(gap * self._call.sample_rate / 1000)
+            at = min(at, self._call.position + round(_MOST_AHEAD_MS * rate / 1000))
         # Where the call's clock has passed it, the frame lies where it arrives.
         return at if at > self._continues_at() else None
 
