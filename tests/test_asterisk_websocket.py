@@ -101,6 +101,7 @@ def test_a_captured_call(
     source = server.source
     assert source.receive(opening) == []
     assert server.opened == [(call_id, rate)]
+    assert source.call_id == call_id
     ending = server.call.record({"initial_timeout": 0})
     server.seconds = 1.5
     source.receive(digit)
@@ -174,6 +175,15 @@ def test_nothing_is_lost_or_sent_twice_around_xoff(server: Server) -> None:
     data = b"".join(message for message in sent if isinstance(message, bytes))
     assert data[:3200] == SPEECH[:1600].astype("<i2").tobytes()
     assert not any(data[3200:])
+
+
+def test_time_passes_while_nothing_may_be_sent(server: Server) -> None:
+    server.source.receive(start("slin"))
+    action = server.call.record({"initial_timeout": 1})
+    server.source.receive('{"event": "MEDIA_XOFF"}')
+    server.seconds = 1.6
+    assert server.source.tick() == []
+    assert result_of(action).duration == 1
 
 
 def test_audio_before_the_start_is_kept(server: Server) -> None:

@@ -370,7 +370,7 @@ def test_a_session(make_call: Callable[..., Call], name: str) -> None:
         else:
             server.receive(said)
     assert server.opened == [(wire.stream_id, wire.rate)]
-    assert server.source.name == name
+    assert (server.source.name, server.source.call_id) == (name, wire.stream_id)
     if wire.stop is None:
         server.source.end()
     else:
@@ -539,8 +539,37 @@ def test_what_is_played_after_late_ticks_is_not_late(connect: Callable[..., Serv
     server.seconds = 1
     server.call.advance()
     server.call.play(SPEECH[320:960])
-    sent = [message for _ in range(4) for message in server.source.tick()]
+    sent = []
+    for _ in range(5):
+        server.seconds += 0.02
+        sent += server.source.tick()
     assert b"".join(map(bytes, sent)) == SPEECH[:960].tobytes()  # type: ignore[arg-type]
+
+
+def test_ticks_that_make_up_for_late_ones_send_nothing_ahead(
+    connect: Callable[..., Server],
+) -> None:
+    server = connect("vonage")
+    server.seconds = 1
+    for _ in range(50):
+        assert server.source.tick() == []
+    server.call.play(SPEECH[:1600])
+    sent = []
+    for _ in range(6):
+        server.seconds += 0.02
+        sent += server.source.tick()
+    assert b"".join(map(bytes, sent)) == SPEECH[:1600].tobytes()  # type: ignore[arg-type]
+    at = 16000 + 320  # behind the one piece that was sent ahead
+    assert np.array_equal(server.audio()[at : at + 1600, 1], SPEECH[:1600])
+
+
+def test_time_passes_by_ticks(connect: Callable[..., Server]) -> None:
+    """A clock of one's own is read by nobody else."""
+    server = connect("audiohook")
+    action = server.call.record({"initial_timeout": 1})
+    server.seconds = 1.6
+    server.source.tick()
+    assert result_of(action).duration == 1
 
 
 @pytest.mark.parametrize("jump", [1, 29, -15, 10**9, -(10**9)])

@@ -5,8 +5,8 @@ RecorderError
 ├── OptionError (ValueError)     an argument of a wrong type, name or value
 ├── FrameError (ValueError)      audio that cannot be taken as PCM of one leg
 ├── ControlIdError (ValueError)  a running recording of the call already has this control_id
-├── WireError (ValueError)       bytes or messages that are not of the protocol
 ├── CallEndedError               the call was hung up, or belongs to a parent process
+├── WireError (ValueError)       bytes or messages that are not of the protocol of a wire
 └── FileError (OSError)          a recording's file cannot be made, or a folder not be recovered
 
 All are raised before anything has changed. What fails while a recording runs ends that
@@ -38,12 +38,12 @@ class ControlIdError(RecorderError, ValueError):
     """The control_id belongs to a recording of this call that is still running."""
 
 
-class WireError(RecorderError, ValueError):
-    """Bytes or messages that are not of the protocol."""
-
-
 class CallEndedError(RecorderError):
     """The call was hung up; it takes no audio, digits or recordings any more."""
+
+
+class WireError(RecorderError, ValueError):
+    """Bytes or messages are not of the protocol that was expected."""
 
 
 class FileError(RecorderError, OSError):

@@ -10,7 +10,7 @@ from recorder.placement.frames import Encoding
 from recorder.sources.asterisk_control import MOST_COMMAND, command, parsed
 from recorder.sources.messages import excerpt, whole
 from recorder.sources.pcm import Carry, reordered, sample_bytes, to_wire
-from recorder.sources.playback import TICKS_A_SECOND, Playback
+from recorder.sources.playback import TICKS_A_SECOND, Playback, let_time_pass
 
 if TYPE_CHECKING:
     from recorder.call import Call
@@ -54,6 +54,7 @@ class AsteriskWebSocket:
         on_mark: Callable[[str], object] | None = None,
     ) -> None:
         self.call: Call | None = None
+        self.call_id = ""
         self.ended = False
         self._open_call = open_call
         self._on_mark = on_mark
@@ -120,6 +121,7 @@ class AsteriskWebSocket:
         call_id = fields.get("channel_id") or fields.get("connection_id")
         if not isinstance(call_id, str):
             raise WireError(f"MEDIA_START: expected a channel_id, got {excerpt(fields)}")
+        self.call_id = call_id
         self.call = self._open_call(call_id, rate)
         self._playback = Playback(self.call, rate, size // width)
         early, self._early = bytes(self._early), bytearray()
@@ -141,9 +143,12 @@ class AsteriskWebSocket:
         Asterisk takes a message for a frame. While it says MEDIA_XOFF nothing is sent, nor taken
         from `playout`; what was to be heard meanwhile, but silence, follows at MEDIA_XON.
         """
-        if self._playback is None or self.ended or not self._may_send:
+        if self.call is None or self._playback is None or self.ended:
             return []
         try:
+            if not self._may_send:
+                let_time_pass(self.call)
+                return []
             return [to_wire(pcm, self._encoding) for pcm in self._playback.tick()]
         except CallEndedError:
             self.ended = True

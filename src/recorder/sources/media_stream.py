@@ -72,6 +72,7 @@ class MediaStream:
                 raise OptionError(f"{key}: expected one of {expected}, got {shown(value)}")
         check_rate("rate", rate)
         self.call: Call | None = None
+        self.call_id = ""  # the stream's own
         self.ended = False
         self.start: dict[str, Any] | None = None
         self.name: DialectName | None = dialect
@@ -83,7 +84,6 @@ class MediaStream:
         self._greeting: dict[str, Any] | None = None
         self._form = AudioForm(encoding="pcmu", rate=rate)
         self._tracks: dict[str, Track] = {}
-        self._stream_id = ""
         self._digits: list[tuple[str, str]] = []  # when they were pressed, if in any order
         self._playback: Playback | None = None
         self._sent = self._received = 0  # sequence numbers
@@ -141,11 +141,11 @@ class MediaStream:
         assert self._dialect is not None
         self._note_number(message)
         found = (field(message, *path.split(".")) for path in self._dialect.ids)
-        self._stream_id = next((one for one in found if isinstance(one, str)), "")
+        self.call_id = next((one for one in found if isinstance(one, str)), "")
         self._form = form = self._dialect.form(message, self._unsaid)
         order = self._order if form.order is None else form.order
         if field(message, "parameters", "conversationid") != _PROBE:
-            self.call = call = self._open_call(self._stream_id, form.rate)
+            self.call = call = self._open_call(self.call_id, form.rate)
             samples = form.rate * self._dialect.ticks // TICKS_A_SECOND
             self._playback = Playback(call, form.rate, samples)
             if self._dialect.is_json:
@@ -288,9 +288,9 @@ class MediaStream:
         if template is None or self._dialect is None:
             return []
         form = {"type": _TYPES[self._form.encoding], "rate": self._form.rate}
-        message = filled(template, {"stream": self._stream_id, **form, **values})
+        message = filled(template, {"stream": self.call_id, **form, **values})
         if self._dialect.is_counted:
             self._sent += 1
             counts = {"seq": self._sent, "clientseq": self._received}
-            message = {"version": "2", "id": self._stream_id, **counts, **message}
+            message = {"version": "2", "id": self.call_id, **counts, **message}
         return [json.dumps(message)]
