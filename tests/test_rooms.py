@@ -15,7 +15,9 @@ SOURCES = Path(recorder.__file__).parent
 ROOMS = [
     "__main__ cli cli.record cli.detect cli.recover cli.serve cli.inputs cli.audio cli.console",
     "server.serving server.audiosocket server.calls server.ticker server",
-    "sources.audiosocket sources",
+    "sources.asterisk_websocket sources.asterisk_control sources.media_stream sources.dialects"
+    " sources.stream_events sources.tracks sources.forms sources.messages sources.playback"
+    " sources.pcm sources.audiosocket sources",
     "__init__",
     "call reports action",
     "recording.recordings recording.session recording.state recording",
