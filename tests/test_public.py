@@ -36,6 +36,7 @@ NAMES = """
     detect Detection FileDetection Digit VoiceSpan Detector Edge
     recover Recovered
     RecorderError CallEndedError ControlIdError FileError FrameError OptionError
+    WireError
 """
 
 SNIPPET = """

@@ -14,6 +14,8 @@ SOURCES = Path(recorder.__file__).parent
 # From the face down: a module imports from the right of itself, or from a lower room.
 ROOMS = [
     "__main__ cli cli.record cli.detect cli.recover cli.inputs cli.console",
+    "sources.rtp sources.rtp_receiver sources.rtp_streams"
+    " sources.rtp_packets sources.telephone_event sources.codecs sources",
     "__init__",
     "call reports action",
     "recording.recordings recording.session recording.state recording",

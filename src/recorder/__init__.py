@@ -26,6 +26,7 @@ from recorder.errors import (
     FrameError,
     OptionError,
     RecorderError,
+    WireError,
 )
 from recorder.events import DigitEvent, RecordEvent, VoiceEvent
 from recorder.options import AudioOptions, RecordOptions
@@ -73,6 +74,7 @@ __all__ = [
     "Recovered",
     "VoiceEvent",
     "VoiceSpan",
+    "WireError",
     "__version__",
     "detect",
     "recover",

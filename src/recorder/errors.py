@@ -4,6 +4,7 @@
 RecorderError
 ├── OptionError (ValueError)     an argument of a wrong type, name or value
 ├── FrameError (ValueError)      audio that cannot be taken as PCM of one leg
+├── WireError (ValueError)       bytes that are not of the protocol
 ├── ControlIdError (ValueError)  a running recording of the call already has this control_id
 ├── CallEndedError               the call was hung up, or belongs to a parent process
 └── FileError (OSError)          a recording's file cannot be made, or a folder not be recovered
@@ -31,6 +32,10 @@ class OptionError(RecorderError, ValueError):
 
 class FrameError(RecorderError, ValueError):
     """Audio of a wrong type, shape, length or value."""
+
+
+class WireError(RecorderError, ValueError):
+    """Bytes that are not of the protocol."""
 
 
 class ControlIdError(RecorderError, ValueError):
