@@ -14,8 +14,9 @@ SOURCES = Path(recorder.__file__).parent
 # From the face down: a module imports from the right of itself, or from a lower room.
 ROOMS = [
     "__main__ cli cli.record cli.detect cli.recover cli.inputs cli.console",
-    "sources.rtp sources.rtp_receiver sources.rtp_streams"
-    " sources.rtp_packets sources.telephone_event sources.codecs sources",
+    "sources.capture sources.captured_calls sources.sip sources.pcap sources.rtp"
+    " sources.rtp_receiver sources.rtp_streams sources.rtp_packets sources.telephone_event"
+    " sources.codecs sources",
     "__init__",
     "call reports action",
     "recording.recordings recording.session recording.state recording",
