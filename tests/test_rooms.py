@@ -15,8 +15,8 @@ SOURCES = Path(recorder.__file__).parent
 ROOMS = [
     "__main__ cli cli.record cli.detect cli.recover cli.inputs cli.console",
     "sources.capture sources.captured_calls sources.sip sources.pcap sources.rtp"
-    " sources.rtp_receiver sources.rtp_streams sources.rtp_packets sources.telephone_event"
-    " sources.codecs sources",
+    " sources.rtp_receiver sources.rtp_streams sources.reordering sources.rtp_packets"
+    " sources.telephone_event sources.codecs sources",
     "__init__",
     "call reports action",
     "recording.recordings recording.session recording.state recording",

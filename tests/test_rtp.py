@@ -18,6 +18,8 @@ import pytest
 
 from recorder import AudioOptions, Call, OptionError, RecordOptions, WireError
 from recorder.detection.core import g711_decode
+from recorder.placement.timeline import Leg
+from recorder.reading import LEGS
 from recorder.sources.rtp import Audio, Press, RtpLeg, RtpReceiver, is_rtcp, parse
 from tests import signals
 from tests.conftest import Events
@@ -130,13 +132,13 @@ def test_options_that_cannot_be(call: Call) -> None:
 # -- what an Asterisk sent -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("leg", ["speak", "listen"])
-def test_a_real_stream(leg: str, events: Events) -> None:
+@pytest.mark.parametrize("leg", LEGS)
+def test_a_real_stream(leg: Leg, events: Events) -> None:
     """Its last packet has a timestamp inside the one before, and adds nothing."""
     call = events.call
     action = call.record(RecordOptions.from_audio(NO_LIMITS).replace(direction=leg))
     packets = list(golden())
-    source = RtpLeg(call, leg)  # type: ignore[arg-type]
+    source = RtpLeg(call, leg)
     for seconds, data in packets:
         source.receive(data, seconds - packets[0][0])
     source.finish()
@@ -200,6 +202,54 @@ def test_samples_are_equal_where_packets_arrived_and_silence_where_not(seed: int
     positions = [event.position for event in events]
     assert positions == sorted(set(positions))
     assert len(events) == len(kept)
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(5), *(pytest.param(n, marks=pytest.mark.slow) for n in range(5, 200))]
+)
+@pytest.mark.parametrize("live", [False, True])
+def test_two_legs_of_one_call(tmp_path: Path, seed: int, live: bool) -> None:
+    """With jitter, loss and silence, each begins when it arrives, and nothing is late."""
+    rng = random.Random(seed)
+    seconds = 0.0
+    call = Call(8000, directory=tmp_path, live=(lambda: seconds) if live else False)
+    action = call.record(RecordOptions.from_audio(NO_LIMITS).replace(direction="both", stereo=True))
+    legs: dict[Leg, Pcm] = {}
+    arrivals: list[tuple[float, Leg, bytes]] = []
+    for number, leg in enumerate(LEGS):
+        stream = Stream(ssrc=number, sequence=65500, timestamp=rng.getrandbits(32), seed=seed)
+        legs[leg] = np.zeros(32000, np.int16)
+        at = begins = 0 if number == 0 else rng.randrange(0, 4000)
+        while at < 24000:
+            data = stream.next(160)
+            if at == begins or rng.random() > 0.1:
+                legs[leg][at : at + 160] = decoded(data[12:])
+                delay = 0 if at == begins else rng.random() * 0.1
+                arrivals.append((at / 8000 + delay, leg, data))
+            pause = rng.choice([0] * 50 + [4000])
+            stream.skip(pause)
+            at += 160 + pause
+    sources: dict[Leg, RtpLeg] = {leg: RtpLeg(call, leg) for leg in LEGS}
+    # A live server's timer lets time pass every 20 ms.
+    ticks: list[tuple[float, None, bytes]] = [(0.02 * k, None, b"") for k in range(170)]
+    for seconds, one, data in sorted([*arrivals, *ticks], key=lambda one: one[0]):
+        if one is not None:
+            sources[one].receive(data, seconds)
+            continue
+        for source in sources.values():
+            source.advance(seconds)
+    for source in sources.values():
+        source.finish()
+    call.hangup()
+    stats = call.stats
+    assert stats.speak.late == stats.listen.late == 0
+    assert stats.speak.overlap == stats.listen.overlap == 0
+    path = action.join(10).path
+    assert path is not None
+    recorded = np.frombuffer(path.read_bytes()[80:], np.int16).reshape(-1, 2)
+    for channel, leg in zip(recorded.T, LEGS, strict=True):
+        assert np.array_equal(channel, legs[leg][: len(channel)])
+        assert not legs[leg][len(channel) :].any()
 
 
 def test_both_counters_wrap(call: Call) -> None:
@@ -280,6 +330,56 @@ def test_a_stall_moves_nothing() -> None:
     stream = Stream(seed=1)
     packets = [(0.02 * k + (3 if k > 20 else 0), stream.next(160)) for k in range(100)]
     assert positions(packets) == [160 * k for k in range(100)]
+
+
+def test_a_sender_that_does_not_count_silence_begins_anew_by_the_marker() -> None:
+    stream = Stream(seed=1)
+    packets = [(0.02 * k, stream.next(160)) for k in range(10)]
+    first = bytearray(stream.next(160))
+    first[1] |= 0x80
+    packets += [(5, bytes(first))] + [(5.02 + 0.02 * k, stream.next(160)) for k in range(9)]
+    assert positions(packets) == [160 * k for k in range(10)] + [40000 + 160 * k for k in range(10)]
+
+
+def test_a_short_stream_beside_another_is_not_kept_waiting() -> None:
+    """Three packets of an SSRC of their own, as some gateways send events."""
+    stream, other = Stream(ssrc=1, seed=1), Stream(ssrc=2, seed=2)
+    receiver = RtpReceiver(8000)
+    found = []
+    for k in range(100):
+        for data in [stream.next(160), *([other.next(160)] if k in {50, 51, 52} else [])]:
+            found += receiver.receive(data, 0.02 * k)
+    assert len(found) == 103
+
+
+def test_streams_that_are_remembered_are_bounded() -> None:
+    receiver = RtpReceiver(8000)
+    for ssrc in range(2000):
+        stream = Stream(ssrc=ssrc, seed=ssrc)
+        for _ in range(2):
+            receiver.receive(stream.next(160), 0.02 * ssrc)
+    assert len(receiver.finish()) <= 32
+
+
+@pytest.mark.parametrize(
+    "seed", [*range(5), *(pytest.param(n, marks=pytest.mark.slow) for n in range(5, 300))]
+)
+def test_any_packets_are_taken_or_refused(seed: int, call: Call) -> None:
+    rng = random.Random(seed)
+    types = {96: "L16/16000", 97: "L16/8000", 101: "telephone-event/8000", 102: "opus/48000/2"}
+    leg = RtpLeg(call, "speak", payload_types=types)
+    seconds, sequence, timestamp = 0.0, 0, 0
+    for _ in range(200):
+        seconds += rng.choice([0, 0.02, 0.02, 0.5, 5])
+        sequence += rng.choice([1, 1, 1, 0, -2, 7, 5000, 30000])
+        timestamp += rng.choice([160, 160, 0, -160, 8000, rng.getrandbits(32)])
+        kind = rng.choice([0, 8, 11, 13, 96, 97, 101, 102, 127])
+        payload = rng.randbytes(rng.choice([0, 1, 4, 160, 160]))
+        data = packet(kind, sequence, timestamp, rng.choice([1, 1, 2, 3]), payload)
+        with contextlib.suppress(WireError):
+            leg.receive(data[: rng.choice([None, None, 5])], seconds)
+    leg.finish()
+    assert call.position <= (seconds + 10) * 8000
 
 
 # -- payloads --------------------------------------------------------------------------------------

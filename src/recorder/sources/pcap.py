@@ -6,6 +6,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from io import BytesIO
 from ipaddress import ip_address
 from typing import IO, Final, Literal
@@ -136,7 +137,12 @@ def _datagram(seconds: float, packet: bytes) -> Datagram | Literal[False] | None
         return None
     return Datagram(
         seconds=seconds,
-        source=(str(ip_address(ip.src)), udp.sport),
-        destination=(str(ip_address(ip.dst)), udp.dport),
+        source=(_text(ip.src), udp.sport),
+        destination=(_text(ip.dst), udp.dport),
         payload=payload,
     )
+
+
+@lru_cache(maxsize=1024)
+def _text(address: bytes) -> str:
+    return str(ip_address(address))

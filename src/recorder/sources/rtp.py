@@ -53,10 +53,17 @@ class RtpLeg:
     def receive(self, packet: bytes, seconds: float) -> None:
         """Take a packet, which arrived `seconds` after the call's position 0.
 
-        WireError for what is neither RTP nor RTCP; nothing has been taken then. CallEndedError
-        after `hangup`.
+        WireError for what is neither RTP nor RTCP, and nothing has been taken then. FrameError for
+        audio more than an hour ahead of the call, CallEndedError after `hangup`.
         """
         self._take(self._receiver.receive(packet, seconds))
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass without a packet: feed those that waited long enough for one.
+
+        Where a leg may pause, a live server calls it every 20 ms, or with the other leg's packets.
+        """
+        self._take(self._receiver.advance(seconds))
 
     def finish(self) -> None:
         """No packet is to come: feed those that waited for one. Before `hangup`."""

@@ -2,8 +2,7 @@
 """RTP packets (RFC 3550), taken apart."""
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from recorder.errors import WireError
 
@@ -12,8 +11,7 @@ _HEADER: Final = struct.Struct(">BBHII")
 _RTCP_TYPES: Final = range(192, 224)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Packet:
+class Packet(NamedTuple):
     """One RTP packet. Its header extension, its contributing sources and its padding are left out.
 
     `timestamp` is in units of its codec's clock.
@@ -49,11 +47,4 @@ def parse(packet: bytes) -> Packet:
         end -= packet[-1] or len(packet)
     if start > end:
         raise WireError("RTP: the packet is shorter than its header says")
-    return Packet(
-        payload_type=second & 0x7F,
-        marker=bool(second & 0x80),
-        sequence=sequence,
-        timestamp=timestamp,
-        ssrc=ssrc,
-        payload=packet[start:end],
-    )
+    return Packet(second & 0x7F, second >= 0x80, sequence, timestamp, ssrc, packet[start:end])

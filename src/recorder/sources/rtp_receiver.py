@@ -10,8 +10,9 @@ from typing import Final
 from recorder.errors import WireError
 from recorder.placement.frames import SAMPLE_BYTES
 from recorder.sources.codecs import ByteOrder, Codec, codecs
+from recorder.sources.reordering import Arrival
 from recorder.sources.rtp_packets import is_rtcp, parse
-from recorder.sources.rtp_streams import Arrival, RtpStream
+from recorder.sources.rtp_streams import RtpStream
 from recorder.sources.telephone_event import TelephoneEvents, check
 
 _LOG: Final = logging.getLogger("recorder")
@@ -85,19 +86,33 @@ class RtpReceiver:
             stream = self._streams[parsed.ssrc] = RtpStream(self._rate)
             if len(self._streams) > _MOST_STREAMS:
                 self._streams.popitem(last=False)
-        ordered = stream.window.put(Arrival(packet=parsed, seconds=seconds))
+        found = self._ordered(stream, stream.window.put(Arrival(parsed, seconds)))
+        if len(self._streams) > 1:
+            self._streams.move_to_end(parsed.ssrc)
+            found += self.advance(seconds)
+        return found
+
+    def advance(self, seconds: float) -> list[Audio | Press]:
+        """Return what has waited long enough for a packet by then."""
         found: list[Audio | Press] = []
-        if ordered and stream is not self._current:
-            if self._current is not None:
-                found += self._placed(self._current, self._current.window.flush())
-            self._current = stream
-        found += self._placed(stream, ordered)
+        for stream in tuple(self._streams.values()):
+            found += self._ordered(stream, stream.window.release(seconds))
         return found
 
     def finish(self) -> list[Audio | Press]:
         """No packet is to come: return what waited for one."""
         streams = sorted(self._streams.values(), key=lambda one: one is not self._current)
         return [found for one in streams for found in self._placed(one, one.window.flush())]
+
+    def _ordered(self, stream: RtpStream, arrivals: list[Arrival]) -> list[Audio | Press]:
+        """Place a stream's packets; before its first ones, what still waits of the one before."""
+        found: list[Audio | Press] = []
+        if arrivals and stream is not self._current:
+            if self._current is not None:
+                found += self._placed(self._current, self._current.window.flush())
+            self._current = stream
+        found += self._placed(stream, arrivals)
+        return found
 
     def _placed(self, stream: RtpStream, arrivals: list[Arrival]) -> Iterator[Audio | Press]:
         for arrival in arrivals:
