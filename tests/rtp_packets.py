@@ -1,9 +1,17 @@
 # SPDX-License-Identifier: MIT
 """RTP packets, made for tests."""
 
+import gzip
 import struct
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
+
+from recorder.detection.core import g711_decode
+from tests.signals import Pcm
+
+DATA = Path(__file__).parent / "data"
 
 
 def packet(
@@ -44,3 +52,17 @@ class Stream:
 def event_payload(code: int, duration: int, *, end: bool = False) -> bytes:
     """An RFC 4733 event at -10 dBm0."""
     return struct.pack(">BBH", code, 0x80 * end | 10, min(duration, 0xFFFF))
+
+
+def golden() -> Iterator[tuple[float, bytes]]:
+    """What an Asterisk sent: time of arrival and packet."""
+    data = gzip.decompress((DATA / "rtp-asterisk-pcmu.bin.gz").read_bytes())
+    at = 0
+    while at < len(data):
+        seconds, n = struct.unpack_from(">dH", data, at)
+        yield seconds, data[at + 10 : at + 10 + n]
+        at += 10 + n
+
+
+def decoded(payload: bytes) -> Pcm:
+    return np.frombuffer(g711_decode(payload, "pcmu"), np.int16)

@@ -30,7 +30,7 @@ from tests.captures import (
     sip,
 )
 from tests.command import OFF, read, recorder
-from tests.rtp_packets import event_payload, packet
+from tests.rtp_packets import decoded, event_payload, golden, packet
 from tests.signals import Pcm
 
 pytest.importorskip("dpkt")
@@ -136,6 +136,7 @@ def test_links(link: int, version: int, extra: str) -> None:
         ip_packet(A, B, b"a fragment", fragment=0x2000),
         ip_packet(A, B, b"another one", fragment=0x0010),
         ip_packet(A, B, b"TCP", protocol=6),
+        b"\x45" + bytes(8) + b"\x11" + bytes(30),
         b"\x50" + bytes(30),
         b"",
     ],
@@ -297,6 +298,39 @@ def test_calls_that_use_the_same_ports_one_after_another(tmp_path: Path) -> None
     result = recorder("record", "call.pcap", "--stereo", *OFF, "-o", "o.wav", folder=tmp_path)
     assert "warning: call.pcap has 1 other call: only the longest one is read" in result.err
     assert np.array_equal(read(tmp_path / "o.wav"), EXPECTED)
+
+
+def test_what_is_not_of_the_call_is_left_out(tmp_path: Path) -> None:
+    """Other protocols, RTCP, other SIP, and packets that are broken."""
+    sent = both()
+    for k in range(50):
+        sent += [
+            (k / 50, ("10.0.0.9", 53), A, bytes(30)),
+            (k / 50, A, B, b"\0\1" + bytes(18)),  # STUN
+            (k / 50, A, B, b"\x80\xc8" + bytes(26)),  # RTCP
+            (k / 50, A, HOST_B, sip("OPTIONS sip:b@x SIP/2.0", "9", "t", "1 OPTIONS")),
+            (k / 50, A, HOST_B, b"INVITE sip:b@x SIP/2.0\r\nCSeq: 1 INVITE\r\n\r\n"),
+            (k / 50, ("10.0.0.8", 9), ("10.0.0.9", 9), b"\x80\0" + bytes([k * 5]) * 30),
+        ]
+    sent.append((0.3, A, B, packet(11, 15, 15 * 160, 1, bytes(3))))
+    sent.append((0.3, A, B, packet(8, 16000, 15 * 160, 1, bytes(160))))
+    frames = [*framed(sent), (3.0, frame(ETHERNET, ip_packet(A, B, b"cut"))[:26])]
+    (tmp_path / "call.pcap").write_bytes(pcap(frames))
+    result = recorder("record", "call.pcap", "--stereo", *OFF, "-o", "o.wav", folder=tmp_path)
+    assert "call.pcap: 1 packets were captured in part" in result.err
+    assert np.array_equal(read(tmp_path / "o.wav"), EXPECTED)
+
+
+def test_what_an_asterisk_sent(tmp_path: Path) -> None:
+    packets = list(golden())
+    begun = packets[0][0]
+    frames = [(at - begun, frame(SLL, ip_packet(A, B, data))) for at, data in packets]
+    (tmp_path / "call.pcap").write_bytes(pcap(frames, SLL))
+    sent = np.concatenate([decoded(data[12:]) for _, data in packets[:-1]])
+    result = recorder("record", "call.pcap", *OFF, "-o", "o.wav", folder=tmp_path)
+    assert result.status == 0, result.err
+    assert result.err.count("\n") == 1
+    assert np.array_equal(read(tmp_path / "o.wav"), sent)
 
 
 # -- digits ----------------------------------------------------------------------------------------

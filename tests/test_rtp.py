@@ -2,14 +2,12 @@
 """RTP packets as the legs of a call."""
 
 import contextlib
-import gzip
 import logging
 import random
 import shutil
 import socket
 import struct
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -23,21 +21,10 @@ from recorder.reading import LEGS
 from recorder.sources.rtp import Audio, Press, RtpLeg, RtpReceiver, is_rtcp, parse
 from tests import signals
 from tests.conftest import Events
-from tests.rtp_packets import Stream, packet
+from tests.rtp_packets import Stream, decoded, golden, packet
 from tests.signals import Pcm
 
-DATA = Path(__file__).parent / "data"
 NO_LIMITS: Final[AudioOptions] = {"initial_timeout": 0, "end_silence_timeout": 0, "terminators": ""}
-
-
-def golden() -> Iterator[tuple[float, bytes]]:
-    """What an Asterisk sent: time of arrival and packet."""
-    data = gzip.decompress((DATA / "rtp-asterisk-pcmu.bin.gz").read_bytes())
-    at = 0
-    while at < len(data):
-        seconds, n = struct.unpack_from(">dH", data, at)
-        yield seconds, data[at + 10 : at + 10 + n]
-        at += 10 + n
 
 
 def laid(events: list[Audio | Press], n: int) -> Pcm:
@@ -48,10 +35,6 @@ def laid(events: list[Audio | Press], n: int) -> Pcm:
             pcm = np.frombuffer(event.pcm, np.int16)
             leg[event.position : event.position + len(pcm)] = pcm
     return leg
-
-
-def decoded(payload: bytes) -> Pcm:
-    return np.frombuffer(g711_decode(payload, "pcmu"), np.int16)
 
 
 # -- one packet ------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ _IP_AT: Final = {0: 4, 108: 4, 12: 0, 14: 0, 101: 0, 228: 0, 229: 0}
 _VLAN: Final = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")
 _IP: Final = (b"\x08\x00", b"\x86\xdd")
 _UDP: Final = 17
+_UDP_HEADER: Final = 8
 _FRAGMENT: Final = 44
 
 
@@ -130,10 +131,10 @@ def _datagram(seconds: float, packet: bytes) -> Datagram | Literal[False] | None
         return None
     is_fragment = ip.mf or ip.offset if version == 4 else _FRAGMENT in ip.extension_hdrs
     udp = ip.data
-    if is_fragment or not isinstance(udp, dpkt.udp.UDP):
+    if is_fragment or not isinstance(udp, dpkt.udp.UDP) or udp.ulen < _UDP_HEADER:
         return False
-    payload = udp.data[: udp.ulen - 8]
-    if len(payload) < udp.ulen - 8:
+    payload = udp.data[: udp.ulen - _UDP_HEADER]
+    if len(payload) < udp.ulen - _UDP_HEADER:
         return None
     return Datagram(
         seconds=seconds,
