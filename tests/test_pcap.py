@@ -374,7 +374,7 @@ def test_an_event_behind_the_last_audio(tmp_path: Path) -> None:
         (pcap(framed(both())[:4]), "cannot read x.pcap: it has no RTP of a call"),
         (
             pcap(framed([(k / 50, A, B, packet(18, k, 160 * k, 1, bytes(20))) for k in range(50)])),
-            "cannot read x.pcap: it has no RTP that can be decoded",
+            "cannot read x.pcap: it has no RTP that can be decoded, but G729",
         ),
     ],
 )
@@ -383,7 +383,7 @@ def test_what_cannot_be_read(tmp_path: Path, data: bytes, says: str) -> None:
     result = recorder("record", "x.pcap", "-o", "o.wav", folder=tmp_path)
     assert (result.status, result.out) == (1, "")
     assert f"recorder: {says}\n" in result.err
-    assert result.err.count("\n") == 1 + ("decoded" in says)  # and which payload type it was
+    assert result.err.count("\n") == 1
     assert not (tmp_path / "o.wav").exists()
 
 

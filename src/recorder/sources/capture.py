@@ -4,6 +4,7 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Final
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger("recorder")
 _BLOCK_SECONDS: Final = 5.0
+# Of a leg that has no audio.
+_DEFAULT_RATE: Final = 8000
 
 
 def capture_legs(stream: IO[bytes], name: str) -> FileLegs:
@@ -45,12 +48,10 @@ def capture_legs(stream: IO[bytes], name: str) -> FileLegs:
     for datagram in datagrams(stream, name):
         if dialogs.take(datagram) or is_rtcp(datagram.payload):
             continue
-        try:
+        with suppress(WireError):
             packet = parse(datagram.payload)
-        except WireError:
-            continue
-        flow = flows.setdefault((datagram.source, datagram.destination), [])
-        flow.append(Captured(datagram.seconds, datagram.payload, packet))
+            flow = flows.setdefault((datagram.source, datagram.destination), [])
+            flow.append(Captured(datagram.seconds, datagram.payload, packet))
     found = calls(flows, list(dialogs))
     if not found:
         raise FileError(f"cannot read {name}: it has no RTP of a call")
@@ -62,38 +63,51 @@ def capture_legs(stream: IO[bytes], name: str) -> FileLegs:
 
 def _as_legs(call: CapturedCall, name: str) -> FileLegs:
     start = min(direction.packets[0].seconds for direction in call.values())
+    legs = LEGS if "listen" in call else LEGS[:1]
+    directions = [call.get(leg, Direction()) for leg in legs]
+    rates = [_rate(direction) for direction in directions]
+    if not any(rates):
+        what = ", ".join(sorted(set().union(*map(_names, directions))))
+        raise FileError(f"cannot read {name}: it has no RTP that can be decoded, but {what}")
     files, presses = [], []
-    for leg in LEGS if "listen" in call else LEGS[:1]:
-        direction = call.get(leg, Direction())
-        rate, audio, pressed = _decoded(direction, start)
+    for leg, direction, known in zip(legs, directions, rates, strict=True):
+        rate = known or _DEFAULT_RATE
+        audio, pressed = _decoded(direction, rate, start)
         files.append(_as_file(name, rate, audio))
         if leg == "speak":
             presses = [(press.position / rate, press.digit) for press in pressed]
-    if not any(file.frames for file in files):
-        raise FileError(f"cannot read {name}: it has no RTP that can be decoded")
-    legs = legs_of(files)
-    digits = tuple((round(seconds * legs.rate), digit) for seconds, digit in presses)
-    return replace(legs, digits=digits)
+    found = legs_of(files)
+    digits = tuple((round(seconds * found.rate), digit) for seconds, digit in presses)
+    return replace(found, digits=digits)
 
 
-def _decoded(direction: Direction, start: float) -> "tuple[int, NDArray[np.int16], list[Press]]":
-    """The rate, the audio and the presses of a leg."""
-    rtpmaps = _with_guesses(direction)
-    types = codecs(rtpmaps)
+def _rate(direction: Direction) -> int | None:
+    """The sample rate of most of a direction's audio; None if none can be decoded."""
+    types = codecs(_with_guesses(direction))
     counts = Counter(one.packet.payload_type for one in direction.packets)
-    rates = [
-        types[payload_type].sample_rate
-        for payload_type, _ in counts.most_common()
-        if payload_type in types and types[payload_type].is_decoded
-    ]
-    rate = next((rate for rate in rates if LOWEST_RATE <= rate <= HIGHEST_RATE), 8000)
+    for payload_type, _ in counts.most_common():
+        rate = types[payload_type].sample_rate if payload_type in types else 0
+        if LOWEST_RATE <= rate <= HIGHEST_RATE and types[payload_type].is_decoded:
+            return rate
+    return None
+
+
+def _names(direction: Direction) -> set[str]:
+    types = codecs(direction.rtpmaps)
+    used = {one.packet.payload_type for one in direction.packets}
+    return {types[one].name if one in types else f"type {one}" for one in used}
+
+
+def _decoded(
+    direction: Direction, rate: int, start: float
+) -> "tuple[NDArray[np.int16], list[Press]]":
+    """The audio and the presses of a leg."""
+    rtpmaps = _with_guesses(direction)
     receiver = RtpReceiver(rate, payload_types=rtpmaps)
     found: list[Audio | Press] = []
     for one in direction.packets:
-        try:
+        with suppress(WireError):
             found += receiver.receive(one.data, one.seconds - start)
-        except WireError as error:
-            _LOG.info("a packet is left out: %s", error)
     found += receiver.finish()
     audio = [one for one in found if isinstance(one, Audio)]
     presses = [one for one in found if isinstance(one, Press)]
@@ -104,7 +118,7 @@ def _decoded(direction: Direction, start: float) -> "tuple[int, NDArray[np.int16
     for placed in reversed(audio):  # of what overlaps, the first stays
         pcm = np.frombuffer(placed.pcm, np.int16)
         leg[placed.position : placed.position + len(pcm)] = pcm
-    return rate, leg, presses
+    return leg, presses
 
 
 def _with_guesses(direction: Direction) -> Mapping[int, str]:
