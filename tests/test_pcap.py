@@ -240,6 +240,19 @@ def test_the_sdp_says_what_payload_types_mean(tmp_path: Path) -> None:
     assert np.array_equal(found[:, 0], wide)
 
 
+def test_g722_by_sdp(tmp_path: Path) -> None:
+    g722 = pytest.importorskip("G722")
+    tone = signals.tone(1, -20, 16000, 1000)
+    data = g722.G722(16000, 64000).encode(tone)
+    sent = dialog(rtpmaps=("9 G722/8000",))
+    for at in range(0, 8000, 160):
+        sent.append((0.2 + at / 8000, A, B, packet(9, at // 160, at, 1, data[at : at + 160])))
+    found = record(tmp_path, write(tmp_path, sent))
+    assert len(found) == 16000
+    noise = found[822:, 0].astype(float) - tone[800:-22]
+    assert np.sqrt(np.mean(noise**2)) < 0.02 * tone.max()
+
+
 def test_addresses_in_the_sdp_that_nobody_uses(tmp_path: Path) -> None:
     """Behind a NAT: the host that sent the INVITE is the caller."""
     sent = dialog(caller=("192.168.0.9", 9), callee=("192.168.0.9", 9))

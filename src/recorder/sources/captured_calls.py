@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Which RTP packets of a capture are one call, and which leg of it."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import partial
+from itertools import groupby, pairwise
 from typing import Final
 
 from recorder.sources.pcap import Address
@@ -50,21 +52,22 @@ def _all_calls(flows: Flows, dialogs: list[Dialog]) -> Iterator[CapturedCall]:
     of_dialogs: dict[int, CapturedCall] = {}
     others: Flows = {}
     for (source, destination), packets in flows.items():
-        fitting = [one for one in dialogs if one.leg(source, destination)]
+        fitting = sorted(
+            (one for one in dialogs if one.leg(source, destination)), key=lambda one: one.start
+        )
         if not fitting:
             if _is_rtp(packets):
                 others[source, destination] = packets
             continue
         # Addresses are used again: a packet is of the newest call that has begun by then.
-        for captured in packets:
-            begun = [one for one in fitting if one.start <= captured.seconds]
-            dialog = begun[-1] if begun else fitting[0]
-            leg = dialog.leg(source, destination)
-            if leg:
-                call = of_dialogs.setdefault(id(dialog), {})
-                direction = call.setdefault(leg, Direction())
-                direction.packets.append(captured)
-                direction.rtpmaps |= dialog.rtpmaps(destination)
+        starts = [one.start for one in fitting[1:]]
+        for number, found in groupby(packets, partial(_begun, starts)):
+            leg = fitting[number].leg(source, destination)
+            assert leg is not None
+            call = of_dialogs.setdefault(id(fitting[number]), {})
+            direction = call.setdefault(leg, Direction())
+            direction.packets += found
+            direction.rtpmaps |= fitting[number].rtpmaps(destination)
     yield from of_dialogs.values()
     while others:
         (source, destination), first = others.popitem()
@@ -79,6 +82,11 @@ def _all_calls(flows: Flows, dialogs: list[Dialog]) -> Iterator[CapturedCall]:
             legs = LEGS if is_callers else LEGS[::-1]
         rtpmaps = {} if sent is None else sent.rtpmaps(destination)
         yield {leg: Direction(packets, rtpmaps) for leg, packets in zip(legs, both, strict=False)}
+
+
+def _begun(starts: list[float], captured: Captured) -> int:
+    """How many calls have begun by then."""
+    return bisect_right(starts, captured.seconds)
 
 
 def _is_rtp(packets: list[Captured]) -> bool:
