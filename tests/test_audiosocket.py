@@ -183,6 +183,50 @@ def test_a_party_that_says_nothing_is_silence_and_ends_by_its_timeout(
     assert (event.state, event.duration) == ("no_input", 1.0)
 
 
+@pytest.mark.parametrize("ticks", [1, 2, 5, 15, 40])
+def test_after_a_gap_audio_lies_where_it_arrives(
+    make_call: Callable[..., Call], ticks: int
+) -> None:
+    """Within 60 ms, and each stretch is as it was; less than 50 ms is jitter."""
+    one, other = signals.noise(0.4, -20, seed=1), signals.noise(0.4, -20, seed=2)
+    wire = Wire(make_call)
+    wire.tick(OPENING)
+    for frame in frames(one):
+        wire.tick(audio(frame))
+    for _ in range(ticks):
+        wire.tick()
+    for frame in frames(other):
+        wire.tick(audio(frame))
+    wire.source.end()
+    recorded = audio_of(wire.action.join(10))
+    assert np.array_equal(recorded[: len(one)], one)
+    (start,) = (
+        at
+        for at in range(len(recorded) - 400)
+        if np.array_equal(recorded[at : at + 400], other[:400])
+    )
+    assert abs(start - len(one) - ticks * 160) <= 0.06 * 8000
+    assert not recorded[len(one) : start].any()
+    assert np.array_equal(recorded[start : start + len(other)], other)
+
+
+def test_what_waited_comes_in_one_piece_and_continues(make_call: Callable[..., Call]) -> None:
+    """A server, or a network, that stalls for 0.3 s."""
+    said = signals.noise(1.2, -20)
+    wire = Wire(make_call)
+    wire.tick(OPENING)
+    late = b""
+    for number, frame in enumerate(frames(said)):
+        if 20 <= number < 35:
+            late += audio(frame)
+            wire.seconds += 0.02
+            continue
+        wire.tick(late + audio(frame))
+        late = b""
+    wire.source.end()
+    assert np.array_equal(audio_of(wire.action.join(10))[: len(said)], said)
+
+
 def test_digits_that_come_out_of_band(make_call: Callable[..., Call]) -> None:
     wire = Wire(make_call, {"terminators": "#"})
     wire.tick(OPENING)

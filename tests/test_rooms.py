@@ -15,9 +15,12 @@ SOURCES = Path(recorder.__file__).parent
 ROOMS = [
     "__main__ cli cli.record cli.detect cli.recover cli.serve cli.inputs cli.audio cli.console",
     "server.serving server.audiosocket server.calls server.ticker server",
-    "sources.asterisk_websocket sources.asterisk_control sources.media_stream sources.dialects"
-    " sources.stream_events sources.tracks sources.forms sources.messages sources.playback"
-    " sources.pcm sources.audiosocket sources",
+    "sources.audiosocket sources.asterisk_websocket sources.asterisk_control"
+    " sources.media_stream sources.dialects sources.stream_events sources.tracks"
+    " sources.forms sources.messages sources.playback sources.pcm",
+    "sources.capture sources.captured_calls sources.sip sources.pcap sources.rtp"
+    " sources.rtp_receiver sources.rtp_streams sources.reordering sources.rtp_packets"
+    " sources.telephone_event sources.codecs sources",
     "__init__",
     "call reports action",
     "recording.recordings recording.session recording.state recording",

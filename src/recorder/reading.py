@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import wave
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedReader, BytesIO
@@ -326,12 +327,34 @@ class FileLegs:
 
     `rate` is one that calls have; `length` is in samples at that rate, None where only the end
     says; `blocks` yields PCM of each of `names`, of one length, whole 20 ms but for the last.
+    `digits` are those that the party pressed out of band, and where, in samples.
     """
 
     names: tuple[Leg, ...]
     rate: int
     length: int | None
     blocks: Blocks
+    digits: tuple[tuple[int, str], ...] = ()
+
+    def pieces(self) -> Iterator[tuple[tuple[bytes, ...], str]]:
+        """The blocks, cut where digits were pressed, and the digits at the end of each."""
+        waiting = deque(sorted(self.digits))
+        position = 0
+        for block in self.blocks:
+            done, n = 0, len(block[0]) // SAMPLE_BYTES
+            while waiting and waiting[0][0] < position + n:
+                at, digit = waiting.popleft()
+                cut = max(done, at - position)
+                yield _part(block, done, cut), digit
+                done = cut
+            yield _part(block, done, n) if done else block, ""
+            position += n
+        if waiting:
+            yield tuple(b"" for _ in self.names), "".join(digit for _, digit in waiting)
+
+
+def _part(block: tuple[bytes, ...], start: int, end: int) -> tuple[bytes, ...]:
+    return tuple(leg[start * SAMPLE_BYTES : end * SAMPLE_BYTES] for leg in block)
 
 
 def legs_of(files: Sequence[AudioFile], channels: Sequence[int] | None = None) -> FileLegs:

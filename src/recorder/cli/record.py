@@ -4,9 +4,10 @@
 import json
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -16,8 +17,10 @@ from recorder.cli.console import Console, console_options, print_result
 from recorder.cli.inputs import Inputs, input_options
 from recorder.events import RecordEvent
 from recorder.options import CHOICES, RecordOptions
-from recorder.reading import LEGS, Blocks
+from recorder.reading import LEGS
 from recorder.writing.disk import make_folder
+
+T = TypeVar("T")
 
 _EXIT: Final = {"finished": 0, "no_input": 3}
 _ENDED: Final = ("finished", "no_input", "error")
@@ -59,7 +62,8 @@ def record_command(
 
     One mono file is what the party says (the speak leg), two are speak and listen, one stereo
     file is speak on the left and listen on the right; both are recorded. Any rate and anything
-    libsndfile reads will do; "-" is standard input; raw audio needs --rate.
+    libsndfile reads will do; "-" is standard input; raw audio needs --rate. Of a capture (pcap,
+    pcapng) it is the longest call in it: speak is who sent the INVITE, or whose RTP came first.
 
     Prints the terminal event as JSON. Exits with 0 when it is finished, 3 for no_input, 2 for
     wrong use and 1 for anything else.
@@ -87,8 +91,10 @@ def record_command(
     action = call.record(options, control_id=control_id, path=output)
     try:
         with console.progress("recording", legs.length) as advance:
-            for speak, *listen in interrupts.before_each(legs.blocks):
+            for (speak, *listen), digits in interrupts.before_each(legs.pieces()):
                 call.feed(speak=speak, listen=listen[0] if listen else None)
+                for digit in digits:
+                    call.digit(digit)
                 advance(len(speak) // 2)
                 if action.state in _ENDED:
                     break
@@ -117,16 +123,16 @@ class _Interrupts:
         if self._is_reading:
             raise KeyboardInterrupt
 
-    def before_each(self, blocks: Blocks) -> Blocks:
-        """The same blocks, up to the first signal."""
+    def before_each(self, pieces: Iterator[T]) -> Iterator[T]:
+        """The same pieces, up to the first signal."""
         try:
             while not self.received:
                 self._is_reading = True
-                block = next(blocks, None)
+                piece = next(pieces, None)
                 self._is_reading = False
-                if block is None:
+                if piece is None:
                     return
-                yield block
+                yield piece
         except KeyboardInterrupt:
             self._is_reading = False
 

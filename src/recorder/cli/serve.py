@@ -104,7 +104,13 @@ def serve_command(
     lines = _Lines()
 
     def make_calls() -> Calls:
-        return Calls(options, directory, lines.put, most=max_calls, most_idle_seconds=max_idle)
+        return Calls(
+            options,
+            directory,
+            lines.put,
+            most=max_calls,
+            most_idle_seconds=max_idle,
+        )
 
     asyncio.run(serve_audiosocket(make_calls, host, port, lines.put))
     lines.finish()

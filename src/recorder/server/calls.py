@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from recorder.call import Call
-from recorder.detection.core import SAMPLE_RATES
 from recorder.events import RECORD_EVENT, RecordEvent
 from recorder.options import RecordOptions
+from recorder.sources.pcm import call_rates
 
 if TYPE_CHECKING:
     from recorder.action import RecordAction
@@ -73,13 +73,10 @@ class Calls:
         return self.now() if self._set_up_at is None else self._set_up_at
 
     def _set_up(self, call_id: str, rate: int, ended: Callable[[], None]) -> Call:
-        own = next((one for one in SAMPLE_RATES if one >= rate), SAMPLE_RATES[-1])
         call = Call(
-            own,
+            **call_rates(rate),
             call_id=call_id,
             directory=self._directory,
-            speak_rate=rate,
-            listen_rate=rate,
             live=self._clock,
         )
 

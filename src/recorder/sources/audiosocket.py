@@ -7,7 +7,6 @@ little endian, mono. It has no timestamps: it lies where it arrives.
 
 import logging
 import struct
-import sys
 import uuid
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +16,7 @@ from recorder.detection import core
 from recorder.errors import WireError
 from recorder.placement.frames import FULL_SCALE, SAMPLE_BYTES
 from recorder.placement.resampling import Resampler
+from recorder.sources.pcm import Carry, reordered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +46,8 @@ _TICKS_A_SECOND: Final = 50
 # A party that waits sends nothing: then the call begins without its rate.
 _PATIENCE_TICKS: Final = 5
 _USUAL: Final = 0x10
+# Less between two pieces of audio is jitter.
+_GAP_SECONDS: Final = 0.05
 
 
 class AudioSocket:
@@ -66,7 +68,8 @@ class AudioSocket:
         self.ended = False
         self.call_id = ""
         self._waiting = bytearray()  # the beginning of a message
-        self._half = b""  # of a sample
+        self._carry = Carry(SAMPLE_BYTES)  # of half a sample
+        self._end = 0  # of the party's audio, in samples of the call
         self._said = bytearray()  # PCM of the present piece, for the call
         self._kind = _USUAL  # of audio, in and out
         self._ticks = 0  # without audio, before the call is open
@@ -107,7 +110,7 @@ class AudioSocket:
         assert self.call is not None
         self.call.advance()
         pcm = self.call.playout(self._size // SAMPLE_BYTES)
-        return _message(self._kind, _little_endian(pcm))
+        return _message(self._kind, reordered(pcm, "little"))
 
     def hang_up(self) -> bytes:
         """End the call from our side; return what to send before the connection is closed."""
@@ -162,9 +165,7 @@ class AudioSocket:
             self._kind = kind
             self._open()
         assert self.call is not None
-        data = self._half + payload
-        whole = len(data) - len(data) % SAMPLE_BYTES
-        data, self._half = data[:whole], data[whole:]
+        data = self._carry.take(payload)
         if not data:
             return
         if self._check.is_law(data):
@@ -173,7 +174,7 @@ class AudioSocket:
                 " dialplan use AudioSocket/HOST:PORT/UUID/c(slin)",
                 self.call_id,
             )
-        pcm = _little_endian(data)
+        pcm = reordered(data, "little")
         if kind != self._kind:
             pcm = self._resampled(kind, pcm)
         self._said += pcm
@@ -183,7 +184,25 @@ class AudioSocket:
             assert self.call is not None
             pcm = bytes(self._said)
             self._said.clear()
-            self.call.feed(speak=pcm)
+            n = len(pcm) // SAMPLE_BYTES * self.call.sample_rate // _RATES[self._kind]
+            if self._is_gap(n):
+                self._end = max(self._end, self.call.position - n)
+                self.call.feed(speak=pcm, at=self._end)
+            else:
+                self.call.feed(speak=pcm)
+            self._end += n
+
+    def _is_gap(self, n: int) -> bool:
+        """Whether the next n samples of the call, which come now, do not continue the last ones.
+
+        What has waited comes in one piece, and continues them.
+        """
+        assert self.call is not None
+        least = round(_GAP_SECONDS * self.call.sample_rate)
+        if self.call.position - n - self._end < least // 2:  # as of the last tick
+            return False
+        self.call.advance()
+        return self.call.position - n - self._end >= least
 
     def _resampled(self, kind: int, pcm: bytes) -> bytes:
         """Of a party that waited first, when the call was opened without its rate."""
@@ -257,10 +276,3 @@ def _likeness(x: "NDArray[np.float64]") -> float:
 
 def _message(kind: int, payload: bytes) -> bytes:
     return _HEADER.pack(kind, len(payload)) + payload
-
-
-def _little_endian(pcm: bytes) -> bytes:
-    """Native samples to the wire's, or back."""
-    if sys.byteorder == "little":
-        return pcm
-    return np.frombuffer(pcm, np.int16).byteswap().tobytes()
