@@ -382,6 +382,27 @@ def test_the_ticker_ticks_for_all_time_that_passes() -> None:
     asyncio.run(main())
 
 
+def test_a_member_of_the_ticker_that_fails_stops_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def main() -> None:
+        ticker = Ticker()
+        done = asyncio.Event()
+
+        def fail() -> None:
+            ticker.add(done.set)
+            raise ValueError("on purpose")
+
+        ticker.add(fail)
+        task = asyncio.create_task(ticker.run())
+        await done.wait()
+        task.cancel()
+        assert ticker._members == {done.set}
+
+    asyncio.run(main())
+    assert caplog.text.count("ValueError: on purpose") == 1
+
+
 def test_a_folder_that_cannot_be_made_ends_the_call(tmp_path: Path) -> None:
     with server(tmp_path) as serve, serve.connect() as connection:
         (tmp_path / "calls").write_text("a file")

@@ -2,10 +2,12 @@
 """One clock of 20 ms for all calls of a server."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
 
 TICK_SECONDS: Final = 0.02
+_LOG: Final = logging.getLogger("recorder")
 
 
 class Ticker:
@@ -19,7 +21,7 @@ class Ticker:
         self.lateness = 0.0  # of the last tick, in seconds
 
     def add(self, member: Callable[[], None]) -> None:
-        """Call it from the next tick on. It must not raise."""
+        """Call it from the next tick on, until it raises."""
         self._members.add(member)
 
     def discard(self, member: Callable[[], None]) -> None:
@@ -36,4 +38,8 @@ class Ticker:
             await asyncio.sleep(max(0.0, due - now()))
             self.lateness = max(0.0, now() - due)
             for member in tuple(self._members):
-                member()
+                try:
+                    member()
+                except Exception:  # one call's failure is not the others'
+                    _LOG.exception("%r failed: it is called no more", member)
+                    self.discard(member)
