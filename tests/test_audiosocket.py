@@ -46,7 +46,7 @@ def audio(pcm: Pcm, kind: int = 0x10) -> bytes:
 
 
 class Wire:
-    """A source whose time is told by the test, and the call that it opens."""
+    """A source whose time the test sets, and the call that it opens."""
 
     def __init__(self, make_call: Callable[..., Call], options: Any = NO_LIMITS) -> None:
         self.seconds = 0.0

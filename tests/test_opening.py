@@ -95,6 +95,37 @@ def test_the_loop_does_not_wait_for_record(
     assert np.array_equal(audio_of(action.result), SPEAK)
 
 
+def test_nothing_is_written_before_the_file_is_to_be_opened(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file's opening is put before anything that another thread feeds."""
+    free: list[bool] = []
+    open_later = Writer.open_later
+
+    def put(writer: Writer, then: Callable[[FileError | None], None]) -> None:
+        def feed() -> None:
+            free.append(call._turns.lock.acquire(blocking=False))
+            if free[-1]:
+                call._turns.lock.release()
+
+        thread = threading.Thread(target=feed)
+        thread.start()
+        thread.join(10)
+        open_later(writer, then)
+
+    monkeypatch.setattr(Writer, "open_later", put)
+
+    async def main() -> RecordAction:
+        action = await call.record(NO_LIMITS)
+        call.feed(speak=SPEAK)
+        await action.stop()
+        await action.wait(10)
+        return action
+
+    assert np.array_equal(audio_of(asyncio.run(main()).result), SPEAK)
+    assert free == [False]
+
+
 @pytest.mark.parametrize("how", ["awaited", "task"])
 def test_a_file_that_cannot_be_opened_is_raised_where_it_is_awaited(
     make_call: Callable[..., Call], tmp_path: Path, how: str

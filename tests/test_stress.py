@@ -155,7 +155,7 @@ class Busy:
         *before, last = self.events[action.recording_id]
         assert last is action.result
         assert action.is_done
-        assert action.state == last.state == "finished"
+        assert action.state == last.state == "finished", last.error
         # Recording first, then paused and recording in turn; none of them while the beep plays.
         states = [event.state for event in before]
         assert states == [("recording", "paused")[i % 2] for i in range(len(before))]

@@ -408,15 +408,13 @@ class Call:
             self._actions[identity.recording_id] = action
             lifecycle.keep(self)
             check = partial(self._check_recording, identity)
-            self._turns.do(self._recordings.attach, session, postponed=None, check=check)
+            self._turns.do(self._attach, session, action, loop, postponed=None, check=check)
         except BaseException:
             self._forget(action)
             session.writer.discard()
             raise
         if loop is None:
             self._opened(action, None, None)
-        else:
-            session.writer.open_later(partial(self._opened, action, loop))
         return action
 
     def action(self, control_id: str) -> RecordAction | None:
@@ -424,6 +422,14 @@ class Call:
         with self._turns.lock:
             session = self._recordings.find(control_id)
             return None if session is None else self._actions.get(session.identity.recording_id)
+
+    def _attach(
+        self, session: Session, action: RecordAction, loop: "asyncio.AbstractEventLoop | None"
+    ) -> None:
+        self._recordings.attach(session)
+        if loop is not None:
+            # In the same change: a thread that feeds would else have its audio written before.
+            session.writer.open_later(partial(self._opened, action, loop))
 
     def _check_recording(self, identity: Identity) -> None:
         self._check_open("recordings")

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-TICK_SECONDS: Final = 0.02
+_TICK_SECONDS: Final = 0.02
 _LOG: Final = logging.getLogger("recorder")
 
 
@@ -18,7 +18,6 @@ class Ticker:
 
     def __init__(self) -> None:
         self._members: set[Callable[[], None]] = set()
-        self.lateness = 0.0  # of the last tick, in seconds
 
     def add(self, member: Callable[[], None]) -> None:
         """Call it from the next tick on, until it raises."""
@@ -33,10 +32,9 @@ class Ticker:
         now = asyncio.get_running_loop().time
         due = now()
         while True:
-            due += TICK_SECONDS
+            due += _TICK_SECONDS
             # Also where it is late: what came in meanwhile is to be read in between.
             await asyncio.sleep(max(0.0, due - now()))
-            self.lateness = max(0.0, now() - due)
             for member in tuple(self._members):
                 try:
                     member()

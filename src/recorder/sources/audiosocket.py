@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from recorder.call import Call
 
-HANGUP: Final = 0x00
+_HANGUP: Final = 0x00
 _UUID: Final = 0x01
 _DTMF: Final = 0x03
 _ERROR: Final = 0xFF
@@ -117,7 +117,7 @@ class AudioSocket:
         if self.ended:
             return b""
         self.end()
-        return _message(HANGUP, b"")
+        return _message(_HANGUP, b"")
 
     def end(self) -> None:
         """The connection is closed: hang up."""
@@ -130,12 +130,12 @@ class AudioSocket:
     def _check_kind(self, kind: int, length: int) -> None:
         """WireError as soon as the header says that this is no AudioSocket."""
         if not self.call_id and (kind, length) != (_UUID, 16):
-            if kind != HANGUP:
+            if kind != _HANGUP:
                 raise WireError(
                     "expected AudioSocket, which begins with a UUID (0x01, 16 bytes),"
                     f" got 0x{kind:02x} and {length} bytes"
                 )
-        elif kind not in _RATES and kind not in {HANGUP, _UUID, _DTMF, _ERROR}:
+        elif kind not in _RATES and kind not in {_HANGUP, _UUID, _DTMF, _ERROR}:
             raise WireError(f"expected a kind of AudioSocket's messages, got 0x{kind:02x}")
 
     def _take(self, kind: int, payload: bytes) -> None:

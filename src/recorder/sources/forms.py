@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How each dialect of media streams tells the form of its audio, in its start message.
+"""How each dialect of media streams gives the form of its audio, in its start message.
 
 WireError for a form that is not known, or not said.
 """

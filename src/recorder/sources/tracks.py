@@ -111,7 +111,7 @@ class Track:
     # -- on the call -----------------------------------------------------------------------
 
     def lay(self, data: bytes, timestamp: int | None) -> None:
-        """Feed the next audio, behind the silence that its timestamp, in ms, tells of."""
+        """Feed the next audio, behind the silence that its timestamp, in ms, implies."""
         data = self._carry.take(data)
         if not data:
             return

@@ -203,7 +203,7 @@ class Writer:
             if isinstance(error, FileError):
                 self.failure = str(error)
             else:
-                self.failure = f"cannot write {self.target}: {error or type(error).__name__}"
+                self.failure = f"cannot write {self.target}: {str(error) or type(error).__name__}"
             _LOG.error("%s", self.failure)
 
 
