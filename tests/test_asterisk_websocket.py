@@ -122,6 +122,7 @@ def test_every_format_is_in_the_file_as_sent(server: Server, form: str) -> None:
     for at in range(0, len(data), size):
         server.seconds += 0.02
         server.source.receive(data[at : at + size])
+        server.source.tick()
     speak = server.audio()[:, 0]
     if server.call.sample_rate == rate:
         assert np.array_equal(speak[: len(pcm)], pcm)
@@ -205,12 +206,46 @@ def test_the_party_s_gap_is_silence(server: Server) -> None:
     data, pcm = as_sent("slin", 320)
     server.seconds = 0.02
     server.source.receive(data[:320])
+    server.source.tick()
     server.seconds = 2.02
     server.source.receive(data[320:])
     speak = server.audio()[:, 0]
     expected = np.zeros(16160, np.int16)
     expected[:160], expected[16000:] = pcm[:160], pcm[160:]
     assert np.array_equal(speak, expected)
+
+
+@pytest.mark.parametrize("ticks", [1, 2, 5, 15, 40])
+def test_after_a_gap_audio_lies_where_it_arrives(server: Server, ticks: int) -> None:
+    """Within 60 ms, and each stretch is as it was; less than 50 ms is jitter."""
+    server.source.receive(start("slin"))
+    data, pcm = as_sent("slin", 3200)
+    for number, at in enumerate(range(0, 6400, 320)):
+        for _ in range(1 if number != 10 else 1 + ticks):
+            server.seconds += 0.02
+            server.source.tick()
+        server.source.receive(data[at : at + 320])
+    speak = server.audio()[:, 0]
+    assert np.array_equal(speak[:1600], pcm[:1600])
+    begin = 1600 + int(np.flatnonzero(speak[1600:])[0]) - int(np.flatnonzero(pcm[1600:])[0])
+    assert abs(begin - 1600 - ticks * 160) <= 0.06 * 8000
+    assert np.array_equal(speak[begin : begin + 1600], pcm[1600:])
+
+
+def test_what_a_stall_held_back_continues(server: Server) -> None:
+    server.source.receive(start("slin"))
+    data, pcm = as_sent("slin", 4000)
+    frames = [data[at : at + 320] for at in range(0, 8000, 320)]
+    for number, frame in enumerate(frames):
+        server.seconds += 0.02
+        if number == 18:
+            for late in frames[5:18]:
+                server.source.receive(late)
+        if not 5 <= number < 18:
+            server.source.receive(frame)
+        server.source.tick()
+    speak = server.audio()[:, 0]
+    assert np.array_equal(speak[:4000], pcm)
 
 
 @pytest.mark.parametrize("plain", [True, False])
@@ -299,7 +334,7 @@ def test_endless_audio_without_a_start(server: Server) -> None:
 
 def test_a_call_that_was_hung_up_ends_the_wire_s(server: Server) -> None:
     acts: tuple[Callable[[AsteriskWebSocket], list[str | bytes]], ...] = (
-        lambda source: source.receive(bytes(160)),
+        lambda source: source.receive(bytes(160)) or source.tick(),
         lambda source: source.receive(PLAIN_DIGIT),
         AsteriskWebSocket.tick,
     )

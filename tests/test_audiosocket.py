@@ -119,6 +119,7 @@ def test_bytes_may_be_cut_anywhere(make_call: Callable[..., Call], seed: int) ->
         n = rng.choice([1, 2, 3, 100, 320, 1000])
         wire.seconds += n / 16000
         wire.source.receive(data[at : at + n])
+        wire.source.tick()
         at += n
     assert wire.source.ended
     recorded = audio_of(wire.action.join(10))

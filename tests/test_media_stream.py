@@ -604,6 +604,7 @@ def test_audio_without_timestamps_lies_where_it_arrives(connect: Callable[..., S
     first, second = frames_of("vonage", 2)
     server.seconds = 0.02
     server.receive(first)
+    server.source.tick()
     server.seconds = 2.02
     server.receive(second)
     speak = server.audio()[:, 0]

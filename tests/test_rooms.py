@@ -17,7 +17,7 @@ ROOMS = [
     "server.serving server.audiosocket server.calls server.ticker server",
     "sources.audiosocket sources.asterisk_websocket sources.asterisk_control"
     " sources.media_stream sources.dialects sources.stream_events sources.tracks"
-    " sources.forms sources.messages sources.playback sources.pcm",
+    " sources.forms sources.messages sources.playback sources.arrival sources.pcm",
     "sources.capture sources.captured_calls sources.sip sources.pcap sources.rtp"
     " sources.rtp_receiver sources.rtp_streams sources.reordering sources.rtp_packets"
     " sources.telephone_event sources.codecs sources",

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # What a peer that does not read may have waiting, in bytes: two seconds at 8 kHz.
 _MOST_UNREAD: Final = 32 * 1024
 _FIRST_MESSAGE_SECONDS: Final = 5.0
+# Ten times a second: a server of many calls is as good as busy with feeding them.
+_TICKS_A_FEED: Final = 5
 
 
 class Connection(asyncio.Protocol):
@@ -25,7 +27,7 @@ class Connection(asyncio.Protocol):
         self._calls = calls
         self._ticker = ticker
         self._connections = connections
-        self._source = AudioSocket(self._open_call)
+        self._source = AudioSocket(self._open_call, ticks_a_feed=_TICKS_A_FEED)
         self._transport: asyncio.Transport | None = None
         self._first: asyncio.TimerHandle | None = None
         self._last = calls.now()  # when something came

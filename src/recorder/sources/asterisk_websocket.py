@@ -3,10 +3,12 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from recorder.errors import CallEndedError, OptionError, WireError, shown
 from recorder.placement.frames import Encoding
+from recorder.sources.arrival import Arrival
 from recorder.sources.asterisk_control import MOST_COMMAND, command, parsed
 from recorder.sources.messages import excerpt, whole
 from recorder.sources.pcm import Carry, reordered, sample_bytes, to_wire
@@ -42,7 +44,7 @@ class AsteriskWebSocket:
       MEDIA_START. `call_id` is Asterisk's channel_id, or the connection_id where there is none.
     - `on_mark`: called with the name of each mark that the party's audio has reached.
 
-    The wire has no timestamps: audio is fed as it arrives, to a Call with a clock
+    The wire has no timestamps: audio is fed as it arrives, at each tick, to a Call with a clock
     (`live=True`), on which a gap of the wire is silence. `receive` raises WireError for what is
     not of the protocol, and for nothing else that the wire can send.
     """
@@ -61,6 +63,7 @@ class AsteriskWebSocket:
         self._is_json: bool | None = None  # as the first control message was
         self._early = bytearray()  # audio before MEDIA_START
         self._encoding: Encoding = "pcmu"
+        self._arrival: Arrival | None = None
         self._playback: Playback | None = None
         self._may_send = True  # whether no MEDIA_XOFF is in force
         self._carry = Carry(1)
@@ -73,20 +76,20 @@ class AsteriskWebSocket:
             return []
         if isinstance(message, str):
             self._control(message)
-        elif self.call is not None:
-            self._feed(self.call, bytes(message))
+        elif self._arrival is not None:
+            self._take(self._arrival, bytes(message))
         else:  # one call in ten sends audio first
             self._early += message
             if len(self._early) > _MOST_EARLY:
                 raise WireError(f"expected MEDIA_START, got {len(self._early)} bytes of audio")
         return []
 
-    def _feed(self, call: "Call", data: bytes) -> None:
+    def _take(self, arrival: Arrival, data: bytes) -> None:
         frame = self._carry.take(data)
         if self._encoding == "pcm16":
             frame = reordered(frame, "little")
         try:
-            call.feed(speak=frame, encoding=self._encoding)
+            arrival.take(frame)
         except CallEndedError:
             self.ended = True
 
@@ -122,18 +125,28 @@ class AsteriskWebSocket:
         if not isinstance(call_id, str):
             raise WireError(f"MEDIA_START: expected a channel_id, got {excerpt(fields)}")
         self.call_id = call_id
-        self.call = self._open_call(call_id, rate)
-        self._playback = Playback(self.call, rate, size // width)
+        self.call = call = self._open_call(call_id, rate)
+        self._playback = Playback(call, rate, size // width)
+
+        def feed(frame: bytes, at: int | None) -> None:
+            call.feed(speak=frame, encoding=self._encoding, at=at)
+
+        self._arrival = Arrival(call, "speak", rate * width, feed)
         early, self._early = bytes(self._early), bytearray()
-        self._feed(self.call, early)
+        self._take(self._arrival, early)
 
     def _press(self, call: "Call", digit: object) -> None:
         try:
+            self._feed()
             call.digit(str(digit))
         except OptionError as error:
             raise WireError(f"DTMF_END: {error}") from None
         except CallEndedError:
             self.ended = True
+
+    def _feed(self) -> None:
+        if self._arrival is not None:
+            self._arrival.flush()
 
     # -- to Asterisk -----------------------------------------------------------------------
 
@@ -146,6 +159,7 @@ class AsteriskWebSocket:
         if self.call is None or self._playback is None or self.ended:
             return []
         try:
+            self._feed()
             if not self._may_send:
                 let_time_pass(self.call)
                 return []
@@ -182,6 +196,8 @@ class AsteriskWebSocket:
         """The connection is closed: hang up."""
         self.ended = True
         if self.call is not None:
+            with suppress(CallEndedError):
+                self._feed()
             self.call.hangup()
 
     def _command(self, name: str, correlation_id: str = "") -> list[str | bytes]:

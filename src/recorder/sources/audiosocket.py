@@ -8,14 +8,17 @@ little endian, mono. It has no timestamps: it lies where it arrives.
 import logging
 import struct
 import uuid
+from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from recorder.detection import core
-from recorder.errors import WireError
+from recorder.errors import CallEndedError, WireError
 from recorder.placement.frames import FULL_SCALE, SAMPLE_BYTES
 from recorder.placement.resampling import Resampler
+from recorder.sources.arrival import Arrival
 from recorder.sources.pcm import Carry, reordered
 
 if TYPE_CHECKING:
@@ -46,8 +49,6 @@ _TICKS_A_SECOND: Final = 50
 # A party that waits sends nothing: then the call begins without its rate.
 _PATIENCE_TICKS: Final = 5
 _USUAL: Final = 0x10
-# Less between two pieces of audio is jitter.
-_GAP_SECONDS: Final = 0.05
 
 
 class AudioSocket:
@@ -56,32 +57,31 @@ class AudioSocket:
     `call_id` is the UUID once it has come, `call` the call once it is open, which waits for its
     rate, `ended` whether the connection is to be closed. The party's
     audio is the speak leg; what it hears is what is played. The call is to be made `live`, with
-    legs at the rate that `open_call` is given.
+    legs at the rate that `open_call` is given. What came is fed to it, and what is to be heard is
+    taken from it, at every tick, or at one in `ticks_a_feed`: that costs less, and delays both.
 
     Any method may raise what a method of Call raises, and `receive` WireError for bytes that are no
     AudioSocket; then the connection is of no more use, and `end` remains to be called.
     """
 
-    def __init__(self, open_call: "Callable[[str, int], Call]") -> None:
+    def __init__(self, open_call: "Callable[[str, int], Call]", *, ticks_a_feed: int = 1) -> None:
         self._open_call = open_call
+        self._ticks_a_feed = ticks_a_feed
         self.call: Call | None = None
         self.ended = False
         self.call_id = ""
         self._waiting = bytearray()  # the beginning of a message
         self._carry = Carry(SAMPLE_BYTES)  # of half a sample
-        self._end = 0  # of the party's audio, in samples of the call
-        self._said = bytearray()  # PCM of the present piece, for the call
+        self._arrival: Arrival | None = None
         self._kind = _USUAL  # of audio, in and out
-        self._ticks = 0  # without audio, before the call is open
+        self._ticks = 0  # before the call is open
+        self._to_send: deque[bytes] = deque()  # the messages of the next ticks
         self._resampler: Resampler | None = None
         self._resampled_kind = _USUAL
         self._check = _LawCheck()
 
     def receive(self, data: bytes) -> bytes:
-        """Take bytes, cut anywhere; what to answer at once: nothing.
-
-        Audio that comes in one piece has waited somewhere, and all of it ends at the present.
-        """
+        """Take bytes, cut anywhere; what to answer at once: nothing."""
         self._waiting += data
         while not self.ended and len(self._waiting) >= _HEADER.size:
             kind, length = _HEADER.unpack_from(self._waiting)
@@ -92,7 +92,6 @@ class AudioSocket:
             payload = bytes(self._waiting[_HEADER.size : end])
             del self._waiting[:end]
             self._take(kind, payload)
-        self._feed()
         return b""
 
     def tick(self) -> bytes:
@@ -107,10 +106,16 @@ class AudioSocket:
             if not self.call_id or self._ticks <= _PATIENCE_TICKS:
                 return _message(self._kind, bytes(self._size))
             self._open()
-        assert self.call is not None
-        self.call.advance()
-        pcm = self.call.playout(self._size // SAMPLE_BYTES)
-        return _message(self._kind, reordered(pcm, "little"))
+        if not self._to_send:
+            assert self.call is not None
+            self._feed()
+            self.call.advance()
+            size = self._size
+            pcm = self.call.playout(size // SAMPLE_BYTES * self._ticks_a_feed)
+            data = reordered(pcm, "little")
+            for at in range(0, len(data), size):
+                self._to_send.append(_message(self._kind, data[at : at + size]))
+        return self._to_send.popleft()
 
     def hang_up(self) -> bytes:
         """End the call from our side; return what to send before the connection is closed."""
@@ -123,6 +128,8 @@ class AudioSocket:
         """The connection is closed: hang up."""
         self.ended = True
         if self.call is not None:
+            with suppress(CallEndedError):
+                self._feed()
             self.call.hangup()
 
     # -- messages ------------------------------------------------------------------------------
@@ -177,32 +184,12 @@ class AudioSocket:
         pcm = reordered(data, "little")
         if kind != self._kind:
             pcm = self._resampled(kind, pcm)
-        self._said += pcm
+        assert self._arrival is not None
+        self._arrival.take(pcm)
 
     def _feed(self) -> None:
-        if self._said:
-            assert self.call is not None
-            pcm = bytes(self._said)
-            self._said.clear()
-            n = len(pcm) // SAMPLE_BYTES * self.call.sample_rate // _RATES[self._kind]
-            if self._is_gap(n):
-                self._end = max(self._end, self.call.position - n)
-                self.call.feed(speak=pcm, at=self._end)
-            else:
-                self.call.feed(speak=pcm)
-            self._end += n
-
-    def _is_gap(self, n: int) -> bool:
-        """Whether the next n samples of the call, which come now, do not continue the last ones.
-
-        What has waited comes in one piece, and continues them.
-        """
-        assert self.call is not None
-        least = round(_GAP_SECONDS * self.call.sample_rate)
-        if self.call.position - n - self._end < least // 2:  # as of the last tick
-            return False
-        self.call.advance()
-        return self.call.position - n - self._end >= least
+        if self._arrival is not None:
+            self._arrival.flush()
 
     def _resampled(self, kind: int, pcm: bytes) -> bytes:
         """Of a party that waited first, when the call was opened without its rate."""
@@ -218,7 +205,12 @@ class AudioSocket:
         return self._resampler.process(worth, n)
 
     def _open(self) -> None:
-        self.call = self._open_call(self.call_id, _RATES[self._kind])
+        call = self.call = self._open_call(self.call_id, _RATES[self._kind])
+
+        def feed(pcm: bytes, at: int | None) -> None:
+            call.feed(speak=pcm, at=at)
+
+        self._arrival = Arrival(call, "speak", _RATES[self._kind] * SAMPLE_BYTES, feed)
 
     @property
     def _size(self) -> int:

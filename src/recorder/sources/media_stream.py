@@ -45,7 +45,8 @@ class MediaStream:
     The inbound track is what the party says (speak), the outbound one what it hears (listen): a
     stream with both carries what is played, too, so nothing is to be played into its call.
 
-    Audio is fed to a Call with a clock (`live=True`) as it arrives. Where a timestamp jumps ahead
+    Audio is fed to a Call with a clock (`live=True`) as it arrives; what has no timestamps at each
+    tick, and after a gap of 50 ms it lies where it arrived. Where a timestamp jumps ahead
     of the audio so far by more than 30 ms, as much is silence: see `Track`.
 
     OptionError for an argument out of range. `receive` raises WireError for what is not of the
@@ -203,6 +204,8 @@ class MediaStream:
         if self._dialect.is_unordered:
             self._digits.append((str(message.get("occurredat", "")), digit))
         else:
+            for track in self._tracks.values():
+                track.feed_arrived()
             self.call.digit(digit)
 
     def _press_waiting(self) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from recorder.errors import OptionError
+from recorder.sources.arrival import Arrival, continues_at
 from recorder.sources.forms import AudioForm, Leg
 from recorder.sources.pcm import ByteOrder, Carry, byte_order_of, reordered, sample_bytes
 
@@ -53,10 +54,15 @@ class Track:
         self.order = order
         self._call = call
         self._legs = legs
-        self._tells_gaps = tells_gaps
         self._encoding = form.encoding
         self._bytes_a_ms = sample_bytes(form.encoding) * len(legs) * form.rate / 1000
         self._carry = Carry(sample_bytes(form.encoding) * len(legs))
+        # Where nothing says what is missing, audio lies where it arrives.
+        self._arrival = (
+            None
+            if tells_gaps
+            else Arrival(call, legs[0], round(1000 * self._bytes_a_ms), self._feed)
+        )
         self._end = 0  # the call's position after the last audio
         self._due: float | None = None  # the next timestamp, in ms, if nothing is missing
         # Of a track whose messages come in any order: its next chunk, those that came before
@@ -78,14 +84,21 @@ class Track:
         self._lay_waiting(WINDOW)
 
     def tick(self) -> None:
-        """Every 20 ms: do not wait longer than the window for what is missing."""
+        """Every 20 ms: feed what arrived; what is missing is waited for as long as the window."""
         self._waited += bool(self._waiting)
         if self._waited > WINDOW:
-            self.flush()
+            self._lay_waiting(0)
+        self.feed_arrived()
+
+    def feed_arrived(self) -> None:
+        """Feed what waits for the tick."""
+        if self._arrival is not None:
+            self._arrival.flush()
 
     def flush(self) -> None:
         """Wait for nothing any more."""
         self._lay_waiting(0)
+        self.feed_arrived()
 
     def _lay_waiting(self, most: int) -> None:
         """Lay the messages whose turn it is, and the first ones of more than `most`."""
@@ -115,7 +128,13 @@ class Track:
         data = self._carry.take(data)
         if not data:
             return
-        at = self._position(data, timestamp)
+        if self._arrival is not None:
+            self._arrival.take(data)
+            return
+        self._feed(data, self._position(data, timestamp))
+        self._end = continues_at(self._call, self._legs[0])
+
+    def _feed(self, data: bytes, at: int | None) -> None:
         channels = len(self._legs)
         if self._encoding == "pcm16":
             if self.order is None:
@@ -131,8 +150,6 @@ class Track:
             self._call.feed(speak=data, encoding=self._encoding, at=at)
         else:
             self._call.feed(listen=data, encoding=self._encoding, at=at)
-        if self._tells_gaps:
-            self._end = self._continues_at()
 
     def _position(self, data: bytes, timestamp: int | None) -> int | None:
         """Where a frame lies behind a gap; None for one that continues its leg."""
@@ -151,8 +168,4 @@ class Track:
             self._call.advance()
             at = min(at, self._call.position + round(_MOST_AHEAD_MS * rate / 1000))
         # Where the call's clock has passed it, the frame lies where it arrives.
-        return at if at > self._continues_at() else None
-
-    def _continues_at(self) -> int:
-        stats = self._call.stats.speak if self._legs[0] == "speak" else self._call.stats.listen
-        return stats.taken + stats.filled
+        return at if at > continues_at(self._call, self._legs[0]) else None
