@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 from recorder import RecordOptions
-from recorder.server.audiosocket import Connection
 from recorder.server.calls import Calls
+from recorder.server.connection import Connection
 from recorder.server.ticker import Ticker
+from recorder.sources.audiosocket import AudioSocket
 from tests import signals
 from tests.command import read, recorder
 from tests.signals import Pcm
@@ -264,6 +265,10 @@ def test_an_address_that_others_reach_is_warned_of(tmp_path: Path) -> None:
 # -- parts -----------------------------------------------------------------------------------------
 
 
+def ignore(lateness: float) -> None:
+    pass
+
+
 class FakeTransport(asyncio.Transport):
     """What is written is kept."""
 
@@ -277,6 +282,12 @@ class FakeTransport(asyncio.Transport):
 
     def write(self, data: Any) -> None:
         self.written += data
+
+    def write_eof(self) -> None:
+        self.closed = True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
 
     def is_closing(self) -> bool:
         return self.aborted or self.closed
@@ -303,8 +314,8 @@ def connection_in(
     seconds = [0.0]
     calls.now = lambda: seconds[0]
     calls.advance = lambda by: seconds.__setitem__(0, seconds[0] + by)  # type: ignore[attr-defined]
-    ticker, transport = Ticker(), FakeTransport()
-    connection = Connection(calls, ticker, set())
+    ticker, transport = Ticker(ignore), FakeTransport()
+    connection = Connection(AudioSocket, calls, ticker, set())
     connection.connection_made(transport)
     yield connection, transport, calls, ticker
     connection.connection_lost(None)
@@ -316,9 +327,9 @@ def test_a_peer_that_does_not_read(tmp_path: Path) -> None:
             connection.data_received(opening()[1])
             connection.pause_writing()
             assert transport.aborted
-            assert calls.counts["slow-reader"] == 1
+            assert calls.counted.values["refusals", "slow-reader"] == 1
             assert not ticker._members
-        assert calls.connections == 0
+        assert calls._connections == 0
 
     asyncio.run(main())
 
@@ -330,28 +341,29 @@ def test_a_connection_on_which_nothing_comes(tmp_path: Path) -> None:
             connection.data_received(opening()[1])
             calls.advance(1.9)  # type: ignore[attr-defined]
             tick()
-            assert not transport.aborted
+            assert not transport.closed
             calls.advance(0.2)  # type: ignore[attr-defined]
             tick()
-            assert transport.aborted
-            assert calls.counts["idle"] == 1
+            assert transport.closed
+            assert transport.written.endswith(message(0x00, b""))
+            assert calls.counted.values["refusals", "idle"] == 1
 
     asyncio.run(main())
 
 
 def test_a_connection_that_says_no_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recorder.server.audiosocket._FIRST_MESSAGE_SECONDS", 0.0)
+    monkeypatch.setattr("recorder.server.connection._FIRST_MESSAGE_SECONDS", 0.0)
 
     async def main() -> None:
         with connection_in(tmp_path) as (_, transport, calls, _ticker):
-            while not transport.aborted:
+            while not transport.closed:
                 await asyncio.sleep(0)
-            assert calls.counts["first-message"] == 1
+            assert calls.counted.values["refusals", "first-message"] == 1
         with connection_in(tmp_path) as (connection, transport, calls, _ticker):
             connection.data_received(opening()[1])
             for _ in range(10):
                 await asyncio.sleep(0)
-            assert not transport.aborted
+            assert not transport.closed
 
     asyncio.run(main())
 
@@ -360,7 +372,7 @@ def test_the_ticker_ticks_for_all_time_that_passes() -> None:
     """As often as 20 ms have passed, though a tick takes longer once."""
 
     async def main() -> None:
-        ticker = Ticker()
+        ticker = Ticker(ignore)
         loop = asyncio.get_running_loop()
         ticks: list[float] = []
         done = asyncio.Event()
@@ -386,7 +398,7 @@ def test_a_member_of_the_ticker_that_fails_stops_no_other(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main() -> None:
-        ticker = Ticker()
+        ticker = Ticker(ignore)
         done = asyncio.Event()
 
         def fail() -> None:

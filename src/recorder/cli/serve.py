@@ -2,23 +2,24 @@
 """`recorder serve`: record the calls that others send."""
 
 import ipaddress
-import json
-import os
-import signal
 import sys
-import threading
+from collections.abc import Callable
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from recorder.cli.audio import DEFAULTS, audio_options
 from recorder.cli.console import Console, console_options, give_up_output
+from recorder.errors import OptionError
 from recorder.options import RecordOptions
 
+if TYPE_CHECKING:
+    from recorder.server.meters import Readings
+    from recorder.server.settings import Settings
+
 _MOST_PORT: Final = 65535
-_LINES_SECONDS: Final = 1.0
+_SOURCES: Final = ("audiosocket", "asterisk-websocket", "media-stream")
 
 
 class _Address(click.ParamType):  # type: ignore[type-arg]
@@ -37,14 +38,14 @@ class _Address(click.ParamType):  # type: ignore[type-arg]
         return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def _listens(name: str, what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(name, type=_Address(), metavar="HOST:PORT", help=what)
+
+
 @click.command("serve")
-@click.option(
-    "--audiosocket",
-    type=_Address(),
-    metavar="HOST:PORT",
-    required=True,
-    help="Take calls of Asterisk's AudioSocket there. Port 0 picks one.",
-)
+@_listens("--audiosocket", "Take calls of Asterisk's AudioSocket there. Port 0 picks one.")
+@_listens("--asterisk-websocket", "Take calls of Asterisk's chan_websocket there.")
+@_listens("--media-stream", "Take media streams of services and of FreeSWITCH there.")
 @audio_options(direction="speak, or both with --stereo", format="wav")
 @click.option(
     "--directory",
@@ -59,7 +60,7 @@ class _Address(click.ParamType):  # type: ignore[type-arg]
     default=1000,
     show_default=True,
     metavar="N",
-    help="More connections at once are refused.",
+    help="More connections at once are refused, by each process.",
 )
 @click.option(
     "--max-idle",
@@ -69,20 +70,30 @@ class _Address(click.ParamType):  # type: ignore[type-arg]
     metavar="SECONDS",
     help="A connection on which nothing comes for so long is closed.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that share the ports: one for each core.",
+)
+@_listens("--http", "Answer /healthz and /metrics there.")
 @console_options
 def serve_command(
-    audiosocket: tuple[str, int],
     directory: Path,
     max_calls: int,
     max_idle: float,
+    workers: int,
+    http: tuple[str, int] | None,
     format_: str | None,
     direction: str | None,
     *,
     quiet: bool,
     verbose: int,
-    **audio: Any,
+    **others: Any,
 ) -> None:
-    """Record the calls that an Asterisk sends, each from its start to its end.
+    """Record the calls that others send, each from its start to its end.
 
     Prints JSON, a line each: first where it listens, then every event of every recording. When a
     recording ends by its options the connection is closed. SIGTERM and Ctrl-C hang up all calls,
@@ -90,64 +101,98 @@ def serve_command(
     """
     import asyncio  # here: it takes long, and other commands do not need it
 
-    from recorder.server.calls import Calls
-    from recorder.server.serving import serve_audiosocket
+    from recorder.server.settings import Settings
 
     console = Console(quiet=quiet, verbose=verbose)
-    audio["format"] = format_ or DEFAULTS.format
-    audio["direction"] = direction or ("both" if audio["stereo"] else DEFAULTS.direction)
-    options = RecordOptions(**audio)
-    host, port = audiosocket
-    if not _is_loopback(host):
-        console.say(f"recorder: warning: {host} is not loopback: others can send calls")
+    found = {name: others.pop(name.replace("-", "_")) for name in _SOURCES}
+    sources = {name: address for name, address in found.items() if address is not None}
+    if not sources:
+        raise click.UsageError(f"expected one of --{', --'.join(_SOURCES)}")
+    others["format"] = format_ or DEFAULTS.format
+    others["direction"] = direction or ("both" if others["stereo"] else DEFAULTS.direction)
+    settings = Settings(
+        sources=sources,
+        options=RecordOptions(**others),
+        directory=directory,
+        max_calls=max_calls,
+        max_idle=max_idle,
+    )
+    for host, _ in [*sources.values(), *([http] if http else [])]:
+        if not _is_loopback(host):
+            console.say(f"recorder: warning: {host} is not loopback: others can connect")
+    if workers == 1:
+        error = asyncio.run(_serve(settings, http))
+    else:
+        flags = ["--quiet"] * quiet + ["--verbose"] * verbose
+        error = asyncio.run(_serve_by(workers, flags, settings, http))
+    if error is not None:
+        give_up_output(error)
 
-    lines = _Lines()
 
-    def make_calls() -> Calls:
-        return Calls(
-            options,
-            directory,
-            lines.put,
-            most=max_calls,
-            most_idle_seconds=max_idle,
-        )
+async def _serve(settings: "Settings", http: tuple[str, int] | None) -> OSError | None:
+    """Serve in this process; return why standard output failed, if it did."""
+    from recorder.server.lines import Lines
+    from recorder.server.serving import Server
+    from recorder.server.stopping import Stop
 
-    asyncio.run(serve_audiosocket(make_calls, host, port, lines.put))
-    lines.finish()
+    stop, lines = Stop(), Lines()
+    server = Server(settings, lines.put)
+
+    def readings() -> "Readings":
+        found = server.readings()
+        found.add("unprinted_events", value=lines.waiting)
+        return found
+
+    listening = await server.listen()
+    listening += _answer_http(http, lambda: server.is_well, readings)
+    for line in listening:
+        lines.put(line)
+    await server.run(stop)
+    return lines.finish()
 
 
-class _Lines:
-    """Prints JSON on standard output, a line each, in a thread: who reads it delays no call.
+async def _serve_by(
+    number: int, flags: list[str], settings: "Settings", http: tuple[str, int] | None
+) -> OSError | None:
+    """The same in processes of their own, which this one looks after."""
+    from recorder.server.lines import Lines
+    from recorder.server.stopping import Stop
+    from recorder.server.workers import Workers
 
-    Where that fails the server ends as by a signal, and `finish` ends the command with 1.
-    """
+    warnings = [f"-W{one}" for one in sys.warnoptions]
+    command = [sys.executable, *warnings, "-m", "recorder.cli.worker", *flags]
+    stop, lines = Stop(), Lines()
+    workers = Workers(number, command, settings, lines.put_line)
 
-    def __init__(self) -> None:
-        self._waiting: SimpleQueue[bytes] = SimpleQueue()
-        self._error: OSError | None = None
-        # Not through sys.stdout, whose lock it would hold at the exit when nobody reads.
-        self._out = sys.stdout.fileno()
-        self._thread = threading.Thread(target=self._print, name="recorder-lines", daemon=True)
-        self._thread.start()
+    def readings() -> "Readings":
+        found = workers.readings()
+        found.add("unprinted_events", value=lines.waiting)
+        return found
 
-    def put(self, line: dict[str, Any]) -> None:
-        self._waiting.put(json.dumps(line).encode() + b"\n")
+    for line in _answer_http(http, lambda: workers.is_well, readings):
+        lines.put(line)
+    await workers.run(stop, lines.put)
+    return lines.finish()
 
-    def finish(self) -> None:
-        """Wait until all is printed, for as long as somebody reads."""
-        self._waiting.put(b"")
-        self._thread.join(_LINES_SECONDS)
-        if self._error is not None:
-            give_up_output(self._error)
 
-    def _print(self) -> None:
-        try:
-            while line := self._waiting.get():
-                while line:
-                    line = line[os.write(self._out, line) :]
-        except OSError as error:
-            self._error = error
-            os.kill(os.getpid(), signal.SIGTERM)
+def _answer_http(
+    address: tuple[str, int] | None,
+    is_well: Callable[[], bool],
+    readings: Callable[[], "Readings"],
+) -> list[dict[str, Any]]:
+    """Answer HTTP at an address, if there is one; return where."""
+    if address is None:
+        return []
+    try:
+        from recorder.server.http import HttpServer
+    except ImportError:
+        raise OptionError(
+            "--http needs the extra `serve`: pip install 'recorder-telephony[serve]'"
+        ) from None
+    server = HttpServer(*address, is_well=is_well, readings=readings)
+    server.start()
+    host, port = server.socket.getsockname()[:2]
+    return [{"listening": "http", "host": host, "port": port}]
 
 
 def _is_loopback(host: str) -> bool:

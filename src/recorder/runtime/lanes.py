@@ -186,6 +186,11 @@ class Pool(ABC):
         self._lanes.add(lane)
         return lane
 
+    @property
+    def pending(self) -> int:
+        """The sum of the sizes of the jobs of all lanes."""
+        return sum(lane.pending for lane in self._lanes.snapshot())
+
     def ensure_thread(self) -> None:
         """Start the first thread; RuntimeError when it cannot be started."""
         if not self.has_thread:

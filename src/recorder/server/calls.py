@@ -3,7 +3,6 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from recorder.call import Call
 from recorder.events import RECORD_EVENT, RecordEvent
 from recorder.options import RecordOptions
+from recorder.runtime.lanes import WRITING
+from recorder.server.meters import Readings
 from recorder.sources.pcm import call_rates
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ class Calls:
     """Makes calls for sources, records each with the same options, and counts.
 
     `report` is called with each event of a recording, as JSON can carry it, in the event loop.
-    `counts` has what was refused or went wrong, by name, and `accepted`.
     """
 
     def __init__(
@@ -43,22 +43,34 @@ class Calls:
         self.now = asyncio.get_running_loop().time
         self._set_up_at: float | None = None
         self._running: set[RecordAction] = set()
-        self.connections = 0
-        self.counts: Counter[str] = Counter()
+        self._connections = 0
+        self._calls: set[Call] = set()
+        self.counted = Readings()
+
+    # -- connections -----------------------------------------------------------------------
 
     def accept(self) -> bool:
         """Count a connection; False when there are as many as may be."""
-        if self.connections >= self._most:
-            self.count("max-calls", f"{self._most} calls are open: another one is refused")
+        if self._connections >= self._most:
+            self.refuse("max-calls", f"{self._most} calls are open: another one is refused")
             return False
-        self.connections += 1
-        self.counts["accepted"] += 1
+        self._connections += 1
+        self.counted.add("connections")
         return True
 
-    def count(self, what: str, why: str) -> None:
-        """Note and log that something was refused or went wrong."""
-        self.counts[what] += 1
-        _LOG.warning("%s (%s, %d so far)", why, what, self.counts[what])
+    def leave(self, call: Call | None) -> None:
+        """A connection that was accepted is gone, and its call has ended."""
+        self._connections -= 1
+        if call is not None:
+            self._calls.discard(call)
+            self.counted.add_audio(call.stats, call.sample_rate)
+
+    def refuse(self, what: str, why: str) -> None:
+        """Count and log that a connection was refused or broken off."""
+        self.counted.add("refusals", what)
+        _LOG.warning("%s (%s, %d so far)", why, what, self.counted.values["refusals", what])
+
+    # -- calls -----------------------------------------------------------------------------
 
     def open(self, call_id: str, rate: int, ended: Callable[[], None]) -> Call:
         """Make a call whose wire has audio of this rate; `ended` is called after its recording."""
@@ -75,7 +87,7 @@ class Calls:
     def _set_up(self, call_id: str, rate: int, ended: Callable[[], None]) -> Call:
         call = Call(
             **call_rates(rate),
-            call_id=call_id,
+            call_id=call_id or None,
             directory=self._directory,
             live=self._clock,
         )
@@ -84,12 +96,19 @@ class Calls:
             self._report(event.payload)
             if event.reason is not None:
                 self._running.discard(action)
+                self._count(event)
                 ended()
 
         call.on(RECORD_EVENT, take)
         action = call.record(self._options)
         self._running.add(action)
+        self._calls.add(call)
         return call
+
+    def _count(self, event: RecordEvent) -> None:
+        self.counted.add("recordings", event.state, event.reason or "")
+        self.counted.add("recorded_bytes", value=event.size)
+        self.counted.add("recorded_seconds", value=event.duration)
 
     async def finish(self, patience: float) -> None:
         """Wait until the files of the calls that were hung up are complete."""
@@ -98,3 +117,15 @@ class Calls:
             _, late = await asyncio.wait(running, timeout=patience)
             for task in late:
                 task.cancel()
+
+    # -- counts ----------------------------------------------------------------------------
+
+    def readings(self) -> Readings:
+        """Return what was counted so far, and how things stand. From any thread."""
+        readings = Readings(list(self.counted.values.items()))
+        calls = self._calls.copy()
+        readings.add("calls", value=len(calls))
+        for call in calls:
+            readings.add_audio(call.stats, call.sample_rate)
+        readings.add("unwritten_bytes", value=WRITING.pending)
+        return readings

@@ -13,11 +13,13 @@ _LOG: Final = logging.getLogger("recorder")
 class Ticker:
     """Calls each of its members once for every 20 ms that pass; after a delay, as often as due.
 
-    A timer for each call would cost more than its audio.
+    A timer for each call would cost more than its audio. `on_tick` is called with how late a tick
+    was, in seconds.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_tick: Callable[[float], None]) -> None:
         self._members: set[Callable[[], None]] = set()
+        self._on_tick = on_tick
 
     def add(self, member: Callable[[], None]) -> None:
         """Call it from the next tick on, until it raises."""
@@ -35,6 +37,7 @@ class Ticker:
             due += _TICK_SECONDS
             # Also where it is late: what came in meanwhile is to be read in between.
             await asyncio.sleep(max(0.0, due - now()))
+            self._on_tick(now() - due)
             for member in tuple(self._members):
                 try:
                     member()

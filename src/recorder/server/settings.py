@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""What a server is to do."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from recorder.options import RecordOptions
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of a server, or of one process of it.
+
+    - `sources`: where each kind of source listens, by its name; port 0 picks one.
+    - `options`, `directory`: of every recording.
+    - `max_calls`: more connections at once are refused, in each process.
+    - `max_idle`: seconds without a byte after which a connection is closed.
+    """
+
+    sources: dict[str, Address]
+    options: RecordOptions
+    directory: Path
+    max_calls: int
+    max_idle: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what JSON can carry, and `from_json` takes."""
+        return {**asdict(self), "directory": str(self.directory)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Return the settings that were carried by JSON."""
+        return cls(
+            sources={name: (host, port) for name, (host, port) in values["sources"].items()},
+            options=RecordOptions(**values["options"]),
+            directory=Path(values["directory"]),
+            max_calls=values["max_calls"],
+            max_idle=values["max_idle"],
+        )
