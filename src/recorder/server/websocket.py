@@ -92,13 +92,13 @@ class OverWebSocket:
                 elif isinstance(event, Frame):
                     self._take(event)
         except WireError as error:
-            self._fail(str(error))
+            self._close(str(error))
             raise
         if isinstance(protocol.parser_exc, PayloadTooBig):
             raise MessageSizeError(f"a message: expected at most {_MOST_MESSAGE} bytes")
-        error_ = protocol.parser_exc or protocol.handshake_exc
-        if error_ is not None and not self.ended:
-            raise WireError(f"expected a WebSocket, got: {error_}")
+        broken = protocol.parser_exc or protocol.handshake_exc
+        if broken is not None and not self.ended:
+            raise WireError(f"expected a WebSocket: {broken}")
         return self._to_send()
 
     def tick(self) -> bytes:
@@ -112,7 +112,7 @@ class OverWebSocket:
         """End the call from here; return what to send before the connection is closed."""
         if self._source is not None and not self.ended:
             self._send(self._source.hang_up())
-        self._fail("", CloseCode.NORMAL_CLOSURE)
+        self._close("", CloseCode.NORMAL_CLOSURE)
         self.end()
         return self._to_send()
 
@@ -130,7 +130,7 @@ class OverWebSocket:
             try:
                 self._source = self._make_source(request.path)
             except OptionError as error:
-                response = self._protocol.reject(404, f"{error}\n")
+                response = self._protocol.reject(400, f"{error}\n")
                 self._protocol.send_response(response)
                 raise WireError(f"{request.path}: {error}") from None
         self._protocol.send_response(response)
@@ -153,7 +153,9 @@ class OverWebSocket:
         except UnicodeDecodeError:
             raise WireError(f"a text message: expected UTF-8, got {shown(data[:80])}") from None
         self._send(self._source.receive(message))
-        self.ended = self.ended or self._source.ended
+        if self._source.ended:
+            self.ended = True
+            self._close("", CloseCode.NORMAL_CLOSURE)
 
     # -- out -------------------------------------------------------------------------------
 
@@ -166,7 +168,7 @@ class OverWebSocket:
             else:
                 self._protocol.send_binary(message)
 
-    def _fail(self, why: str, code: int = CloseCode.PROTOCOL_ERROR) -> None:
+    def _close(self, why: str, code: int = CloseCode.PROTOCOL_ERROR) -> None:
         """Close it for a reason, if it is open still."""
         if self._protocol.state is State.OPEN:
             reason = why.encode()[:_MOST_REASON].decode(errors="ignore")
