@@ -2,24 +2,36 @@
 """`recorder serve`, for real, and its parts by themselves."""
 
 import asyncio
+import http.client
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+import soundfile
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
-from recorder import RecordOptions
+from recorder import FileError, RecordOptions
+from recorder.placement.beep import SECONDS as BEEP_SECONDS
 from recorder.server.calls import Calls
 from recorder.server.connection import Connection
+from recorder.server.http import HttpServer
+from recorder.server.meters import Readings
+from recorder.server.settings import Settings
+from recorder.server.stopping import Stop
 from recorder.server.ticker import Ticker
+from recorder.server.workers import Workers
 from recorder.sources.audiosocket import AudioSocket
 from tests import signals
 from tests.command import read, recorder
@@ -30,16 +42,21 @@ COMMAND: Final = [sys.executable, "-W", "error", "-m", "recorder", "serve"]
 
 
 class Server:
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: "subprocess.Popen[str]", sockets: int = 1) -> None:
         self.process = process
         self.lines: list[dict[str, Any]] = []
-        self.port: int = self.line()["port"]
+        listening = [self.line() for _ in range(sockets)]
+        self.ports: dict[str, int] = {line["listening"]: line["port"] for line in listening}
+        self.port = self.ports["audiosocket"]
 
     def line(self) -> dict[str, Any]:
         """The next line of its output."""
         assert self.process.stdout is not None
         self.lines.append(json.loads(self.process.stdout.readline()))
         return self.lines[-1]
+
+    def file_of(self, params: dict[str, Any]) -> Path:
+        return Path(urlsplit(params["url"]).path)
 
     def event(self) -> dict[str, Any]:
         """The next terminal event's params."""
@@ -56,15 +73,30 @@ class Server:
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
 
+    def get(self, path: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports["http"], timeout=30)
+        connection.request("GET", path)
+        response = connection.getresponse()
+        text = response.read().decode()
+        connection.close()
+        return response.status, text
+
+    def metrics(self) -> dict[str, float]:
+        _, text = self.get("/metrics")
+        lines = [line for line in text.splitlines() if not line.startswith("#")]
+        return {name: float(value) for name, _, value in (line.rpartition(" ") for line in lines)}
+
 
 @contextmanager
-def server(folder: Path, *options: str) -> Iterator[Server]:
-    command = [*COMMAND, "--audiosocket", "127.0.0.1:0", "--directory", "calls", *options]
+def server(folder: Path, *options: str, also: Sequence[str] = ()) -> Iterator[Server]:
+    """A server of AudioSocket and `also` of others, on ports that it picks."""
+    sockets = [part for name in ("audiosocket", *also) for part in (f"--{name}", "127.0.0.1:0")]
+    command = [*COMMAND, *sockets, "--directory", "calls", *options]
     with subprocess.Popen(
         command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            yield Server(process)
+            yield Server(process, 1 + len(also))
         finally:
             process.kill()
 
@@ -260,6 +292,233 @@ def test_an_address_that_others_reach_is_warned_of(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)
     assert "0.0.0.0 is not loopback" in err
+
+
+# -- WebSockets ------------------------------------------------------------------------------------
+
+
+def test_a_websocket_of_asterisk_s(tmp_path: Path) -> None:
+    said = np.concatenate([signals.noise(0.4, -25), signals.dtmf("#", 0.1), signals.silence(0.3)])
+    with (
+        server(tmp_path, "--beep", also=["asterisk-websocket"]) as serve,
+        connect(f"ws://127.0.0.1:{serve.ports['asterisk-websocket']}/media") as peer,
+    ):
+        peer.send("MEDIA_START channel_id:17.2 format:slin optimal_frame_size:320 ptime:20")
+        heard = bytearray()
+        messages: list[str | bytes] = []
+        for frame in frames(np.concatenate([signals.silence(0.4), said])):
+            peer.send(frame.astype("<i2").tobytes())
+            messages.append(peer.recv())
+            if isinstance(messages[-1], str):
+                break
+            heard += messages[-1]
+        messages += peer  # until it is closed
+        assert "HANGUP" in messages
+        assert peer.protocol.close_code == 1000
+        beep = np.flatnonzero(np.frombuffer(heard, np.int16))
+        assert beep[-1] - beep[0] == pytest.approx(BEEP_SECONDS * 8000, abs=20)
+        params = serve.event()
+        assert (params["call_id"], params["record"]["reason"]) == ("17.2", "terminator")
+        (path,) = (tmp_path / "calls").iterdir()
+        recorded = read(path)
+        start = int(np.flatnonzero(recorded)[0]) - int(np.flatnonzero(said)[0])
+        assert np.array_equal(recorded[start:], said[: len(recorded) - start])
+        assert serve.stop() == (0, "", "")
+
+
+def test_a_media_stream_and_its_path(tmp_path: Path) -> None:
+    options = ["--terminators", "", "--stereo", "--initial-timeout", "0"]
+    with server(tmp_path, *options, also=["media-stream"]) as serve:
+        address = f"ws://127.0.0.1:{serve.ports['media-stream']}"
+        legs = np.stack([signals.noise(0.2, -25, 16000, seed=seed) for seed in range(2)], axis=1)
+        with connect(f"{address}/mod_audio_fork?rate=16000&channels=2") as peer:
+            for frame in np.split(legs, 10):
+                peer.send(frame.astype("<i2").tobytes())
+        params = serve.event()
+        assert params["record"]["reason"] == "hangup"
+        recorded, rate = soundfile.read(serve.file_of(params), dtype="int16")
+        assert rate == 16000
+        assert np.array_equal(recorded[: len(legs)], legs)
+        with pytest.raises(InvalidStatus, match="HTTP 400"):
+            connect(f"{address}/what")
+        assert "path: expected / or" in serve.stop()[2]
+
+
+# -- HTTP ------------------------------------------------------------------------------------------
+
+
+def test_health_and_metrics(tmp_path: Path) -> None:
+    with server(tmp_path, "--initial-timeout", "0", also=["http"]) as serve:
+        assert serve.get("/healthz") == (200, "ok\n")
+        assert serve.get("/what") == (404, "expected /healthz or /metrics\n")
+        with serve.connect() as connection:
+            connection.sendall(opening()[1])
+            paced(connection, signals.noise(0.4, -25))
+            assert serve.metrics()["recorder_calls"] == 1
+            connection.sendall(message(0x00, b""))
+            until_closed(connection)
+        event = serve.event()
+        with serve.connect() as connection:
+            connection.sendall(b"what")
+            until_closed(connection)
+        found = serve.metrics()
+        assert found["recorder_connections_total"] == 2
+        assert found['recorder_refusals_total{why="protocol"}'] == 1
+        assert found['recorder_recordings_total{reason="hangup",state="finished"}'] == 1
+        assert found["recorder_recorded_bytes_total"] == event["size"]
+        assert found["recorder_recorded_seconds_total"] == event["duration"]
+        assert found['recorder_audio_seconds_total{leg="speak",what="taken"}'] == pytest.approx(0.4)
+        assert found['recorder_audio_seconds_total{leg="speak",what="late"}'] == 0
+        assert found["recorder_tick_lateness_seconds_count"] > 0
+        for gauge in ("calls", "unsent_bytes", "unwritten_bytes", "unprinted_events"):
+            assert found[f"recorder_{gauge}"] == 0
+        assert serve.stop()[0] == 0
+
+
+def test_http_by_itself() -> None:
+    well = [True]
+    readings = Readings([(("refusals", 'a"b\\c\n'), 2), (("tick_lateness_seconds", "3"), 1)])
+    with HttpServer("127.0.0.1", 0, is_well=lambda: well[0], readings=lambda: readings) as serve:
+        serve.start()
+        port = serve.server_address[1]
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+        def ask(method: str, path: str) -> tuple[int, str]:
+            connection.request(method, path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+
+        assert ask("GET", "/healthz?now") == (200, "ok\n")
+        assert ask("HEAD", "/healthz") == (200, "")
+        well[0] = False
+        assert ask("GET", "/healthz") == (503, "stalled\n")
+        status, text = ask("GET", "/metrics")
+        assert status == 200
+        assert r'recorder_refusals_total{why="a\"b\\c\n"} 2.0' in text
+        assert 'recorder_tick_lateness_seconds_bucket{le="0.005"} 0.0' in text
+        assert 'recorder_tick_lateness_seconds_bucket{le="0.01"} 1.0' in text
+        assert "recorder_calls 0.0" in text
+        assert ask("POST", "/metrics")[0] == 501
+        connection.close()
+        with pytest.raises(FileError, match=f"cannot listen on 127[.]0[.]0[.]1:{port}: "):
+            HttpServer("127.0.0.1", port, is_well=bool, readings=Readings)
+        serve.shutdown()
+
+
+# -- processes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="ports cannot be shared")
+def test_processes_share_a_port_and_one_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    options = ["--workers", "2", "--initial-timeout", "0", "--terminators", ""]
+    with server(tmp_path, *options, also=["http"]) as serve:
+        assert list(serve.ports) == ["http", "audiosocket"]
+        ids, connections = [], []
+        for _ in range(12):
+            call_id, first = opening()
+            connection = serve.connect()
+            connection.sendall(first)
+            ids.append(call_id)
+            connections.append(connection)
+        for connection in connections:
+            assert len(paced(connection, signals.noise(0.3, -25))) >= 15 * 323
+        children = Path(f"/proc/{serve.process.pid}/task/{serve.process.pid}/children")
+        if children.exists():  # Linux
+            one, other = map(int, children.read_text().split())
+            os.kill(one, signal.SIGKILL)
+            broken = [connection for connection in connections if is_broken(connection)]
+            assert 0 < len(broken) < 12  # the system dealt them out
+            while len(set(map(int, children.read_text().split())) - {one, other}) < 1:
+                assert serve.process.poll() is None
+            for _ in range(12):  # whichever takes it
+                with serve.connect() as connection:
+                    connection.sendall(opening()[1] + audio(signals.noise(0.02, -25)))
+                    assert connection.recv(1) == b"\x10"
+        else:
+            broken = []
+        status, out, err = serve.stop()
+        assert status == 0
+        ended = [json.loads(line)["params"] for line in out.splitlines() if "reason" in line]
+        assert len([one for one in ended if one["call_id"] in ids]) == 12 - len(broken)
+        assert ("another one replaces it" in err) == bool(broken)
+        for connection in connections:
+            connection.close()
+        left = recorder("recover", "calls", folder=tmp_path)
+        assert left.status == 0
+        outcomes = [json.loads(line)["outcome"] for line in left.out.splitlines()]
+        assert outcomes == ["empty"] * len(broken)  # less than a second was in them
+
+
+def is_broken(connection: socket.socket) -> bool:
+    """Whether the peer is gone: else it sends all the time."""
+    connection.settimeout(30)
+    try:
+        seen = 0
+        while seen < 323 * 50:
+            piece = connection.recv(65536)
+            if not piece:
+                return True
+            seen += len(piece)
+    except ConnectionError:
+        return True
+    return False
+
+
+@pytest.mark.skipif(not hasattr(socket, "SO_REUSEPORT"), reason="ports cannot be shared")
+def test_processes_that_cannot_listen(tmp_path: Path) -> None:
+    with server(tmp_path) as serve:
+        address = f"127.0.0.1:{serve.port}"
+        done = subprocess.run(
+            [*COMMAND, "--audiosocket", address, "--workers", "2"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"recorder: cannot listen on {address}: ")
+
+
+def test_a_process_that_never_listens_ends_the_server(tmp_path: Path) -> None:
+    settings = Settings(
+        sources={"audiosocket": ("127.0.0.1", 0)},
+        options=RecordOptions(stereo=True, terminators="1#"),
+        directory=tmp_path,
+        max_calls=3,
+        max_idle=1.5,
+    )
+    assert Settings.from_json(json.loads(json.dumps(settings.as_json()))) == settings
+
+    async def main() -> None:
+        command = [sys.executable, "-c", "import sys; sys.stdin.readline(); sys.exit(3)"]
+        workers = Workers(2, command, settings, lambda line: None)
+        await workers.run(Stop(), lambda line: None)
+
+    with pytest.raises(FileError, match="ended with 3 before it listened"):
+        asyncio.run(main())
+
+
+def test_a_server_of_nothing(tmp_path: Path) -> None:
+    result = recorder("serve", folder=tmp_path)
+    assert result.status == 2
+    assert "expected one of --audiosocket, --asterisk-websocket, --media-stream" in result.err
+
+
+@pytest.mark.parametrize(
+    ("option", "library"), [("media-stream", "websockets"), ("http", "prometheus_client")]
+)
+def test_a_library_that_is_missing(tmp_path: Path, option: str, library: str) -> None:
+    code = f"import sys; sys.modules[{library!r}] = None; from recorder.cli import main; main()"
+    sockets = [f"--{option}", "127.0.0.1:0", "--audiosocket", "127.0.0.1:0"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "serve", *sockets],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    extra = "pip install 'recorder-telephony[serve]'"
+    assert done.stderr == f"recorder: --{option} needs the extra `serve`: {extra}\n"
 
 
 # -- parts -----------------------------------------------------------------------------------------

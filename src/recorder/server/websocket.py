@@ -151,6 +151,7 @@ class OverWebSocket:
         try:
             message = data.decode() if self._is_text else data
         except UnicodeDecodeError:
+            self._close("expected UTF-8", CloseCode.INVALID_DATA)
             raise WireError(f"a text message: expected UTF-8, got {shown(data[:80])}") from None
         self._send(self._source.receive(message))
         if self._source.ended:
