@@ -138,6 +138,7 @@ def test_messages_of_any_size_may_hold_half_a_sample(
     for at in range(0, len(data), size):
         wire.seconds += size / 16000
         wire.source.receive(message(0x10, data[at : at + size]))
+        wire.source.tick()
     wire.source.receive(message(0x10, b""))
     wire.source.end()
     assert np.array_equal(audio_of(wire.action.join(10)), said)
@@ -211,14 +212,17 @@ def test_after_a_gap_audio_lies_where_it_arrives(
     assert np.array_equal(recorded[start : start + len(other)], other)
 
 
-def test_what_waited_comes_in_one_piece_and_continues(make_call: Callable[..., Call]) -> None:
-    """A server, or a network, that stalls for 0.3 s."""
-    said = signals.noise(1.2, -20)
+@pytest.mark.parametrize("ticks", [2, 15, 24])
+def test_what_waited_comes_in_one_piece_and_continues(
+    make_call: Callable[..., Call], ticks: int
+) -> None:
+    """After a server stalled for so long, or a network as long as a call's skew."""
+    said = signals.noise(2, -20)
     wire = Wire(make_call)
     wire.tick(OPENING)
     late = b""
     for number, frame in enumerate(frames(said)):
-        if 20 <= number < 35:
+        if 20 <= number < 20 + ticks:
             late += audio(frame)
             wire.seconds += 0.02
             continue

@@ -580,10 +580,15 @@ def connection_in(
     connection.connection_lost(None)
 
 
+def receive(connection: Connection, data: bytes) -> None:
+    connection.get_buffer(-1)[: len(data)] = data
+    connection.buffer_updated(len(data))
+
+
 def test_a_peer_that_does_not_read(tmp_path: Path) -> None:
     async def main() -> None:
         with connection_in(tmp_path) as (connection, transport, calls, ticker):
-            connection.data_received(opening()[1])
+            receive(connection, opening()[1])
             connection.pause_writing()
             assert transport.aborted
             assert calls.counted.values["refusals", "slow-reader"] == 1
@@ -597,7 +602,7 @@ def test_a_connection_on_which_nothing_comes(tmp_path: Path) -> None:
     async def main() -> None:
         with connection_in(tmp_path, most_idle_seconds=2) as (connection, transport, calls, ticker):
             (tick,) = ticker._members
-            connection.data_received(opening()[1])
+            receive(connection, opening()[1])
             calls.advance(1.9)  # type: ignore[attr-defined]
             tick()
             assert not transport.closed
@@ -619,7 +624,7 @@ def test_a_connection_that_says_no_call(tmp_path: Path, monkeypatch: pytest.Monk
                 await asyncio.sleep(0)
             assert calls.counted.values["refusals", "first-message"] == 1
         with connection_in(tmp_path) as (connection, transport, calls, _ticker):
-            connection.data_received(opening()[1])
+            receive(connection, opening()[1])
             for _ in range(10):
                 await asyncio.sleep(0)
             assert not transport.closed

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 # Less between two pieces of audio is jitter.
 _GAP_SECONDS: Final = 0.05
-_MOST_WAITING_SECONDS: Final = 0.4  # where nobody calls `flush`; less than a call's max_skew
+_MOST_WAITING_SECONDS: Final = 2  # where nobody calls `flush`
 
 
 def continues_at(call: "Call", leg: Leg) -> int:

@@ -70,7 +70,7 @@ class AudioSocket:
         self.call: Call | None = None
         self.ended = False
         self.call_id = ""
-        self._waiting = bytearray()  # the beginning of a message
+        self._waiting = b""  # the beginning of a message
         self._carry = Carry(SAMPLE_BYTES)  # of half a sample
         self._arrival: Arrival | None = None
         self._kind = _USUAL  # of audio, in and out
@@ -82,16 +82,18 @@ class AudioSocket:
 
     def receive(self, data: bytes) -> bytes:
         """Take bytes, cut anywhere; what to answer at once: nothing."""
-        self._waiting += data
-        while not self.ended and len(self._waiting) >= _HEADER.size:
-            kind, length = _HEADER.unpack_from(self._waiting)
+        if self._waiting:
+            data = self._waiting + data
+        at, size = 0, len(data)
+        while size - at >= _HEADER.size and not self.ended:
+            kind, length = _HEADER.unpack_from(data, at)
             self._check_kind(kind, length)
-            end = _HEADER.size + length
-            if len(self._waiting) < end:
+            begin = at + _HEADER.size
+            if size < begin + length:
                 break
-            payload = bytes(self._waiting[_HEADER.size : end])
-            del self._waiting[:end]
-            self._take(kind, payload)
+            at = begin + length
+            self._take(kind, data[begin:at])
+        self._waiting = data[at:]
         return b""
 
     def tick(self) -> bytes:
