@@ -136,6 +136,14 @@ def paced(connection: socket.socket, said: Pcm) -> bytes:
     return bytes(received)
 
 
+def assert_is_in(path: Path, said: Pcm) -> None:
+    """Up to its end a file is what was said, but for silence where this process was too slow."""
+    sounds, recorded = said[said != 0], read(path)
+    recorded = recorded[recorded != 0]
+    assert len(recorded) > 0.5 * len(sounds)
+    assert np.array_equal(recorded, sounds[: len(recorded)])
+
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals end a process there")
 
 
@@ -156,10 +164,7 @@ def test_a_call_that_ends_by_its_terminator(tmp_path: Path) -> None:
         assert [line["params"]["state"] for line in serve.lines[1:]] == ["recording", "finished"]
         (path,) = (tmp_path / "calls").iterdir()
         assert params["url"] == path.as_uri()
-        recorded = read(path)
-        start = int(np.flatnonzero(recorded)[0]) - int(np.flatnonzero(said)[0])
-        assert 0 <= start <= 480
-        assert np.array_equal(recorded[start:], said[: len(recorded) - start])
+        assert_is_in(path, said)
         status, out, err = serve.stop()
         assert (status, out, err) == (0, "", "")
 
@@ -320,9 +325,7 @@ def test_a_websocket_of_asterisk_s(tmp_path: Path) -> None:
         params = serve.event()
         assert (params["call_id"], params["record"]["reason"]) == ("17.2", "terminator")
         (path,) = (tmp_path / "calls").iterdir()
-        recorded = read(path)
-        start = int(np.flatnonzero(recorded)[0]) - int(np.flatnonzero(said)[0])
-        assert np.array_equal(recorded[start:], said[: len(recorded) - start])
+        assert_is_in(path, said)
         assert serve.stop() == (0, "", "")
 
 
