@@ -341,7 +341,8 @@ def test_a_media_stream_and_its_path(tmp_path: Path) -> None:
         assert params["record"]["reason"] == "hangup"
         recorded, rate = soundfile.read(serve.file_of(params), dtype="int16")
         assert rate == 16000
-        assert np.array_equal(recorded[: len(legs)], legs)
+        recorded = recorded[recorded.any(axis=1)]  # without silence of a slow machine
+        assert np.array_equal(recorded, legs[legs.any(axis=1)])
         with pytest.raises(InvalidStatus, match="HTTP 400"):
             connect(f"{address}/what")
         assert "path: expected / or" in serve.stop()[2]
