@@ -46,6 +46,7 @@ _TAIL_SECONDS: Final = 1.5  # of the call, after the last utterance
 # How long after it was sent a chunk's write may return: when so much is still to be heard.
 PACED: Final = CHUNK_SECONDS  # as Pipecat's WebSocket transports do
 AHEAD: Final = 1.0  # as LiveKit's does
+BEHIND: Final = 0.01  # as SmallWebRTC's does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
