@@ -11,11 +11,15 @@ transport is
 - ahead: when a second is still to be heard, as LiveKit's does;
 - behind: when 10 ms of the chunk are still to be heard, as SmallWebRTC's does.
 
+In `ahead, interrupted` the user interrupts each utterance, and the far end drops what it has not
+played yet; `unheard` is how much of the bot is in the recording that nobody heard.
+
 In the pipeline, behind the output, are the processor of examples/pipecat_processor.py and Pipecat's
 AudioBufferProcessor. (Behind, recorder's feeds the audio as heard instead of playing it.) Both are
 given the same frames. An offset is that of the worst chunk, since the microphone's first sample;
-`across` is that against the microphone's audio of the same moment. Goal: recorder's offset is at
-most 20 ms. Exit status 1 when it is missed.
+`across` is that against the microphone's audio of the same moment. `late` is
+how late the machine let a frame of the microphone be: what is later by chance is misplaced by as
+much. Goal: recorder's offset is at most 20 ms. Exit status 1 when it is missed.
 """
 
 import argparse
@@ -39,6 +43,13 @@ from tests.pipecat_calls import AHEAD, BEHIND, PACED, Placed, Utterance, hold, p
 _GOAL_SECONDS: Final = 0.02
 _EVERY_SECONDS: Final = 4.0
 _UTTERANCE_SECONDS: Final = 2.4
+_INTERRUPTED_SECONDS: Final = 1.22  # in the middle of a chunk
+_TRANSPORTS: Final = {
+    "paced": PACED,
+    "ahead": AHEAD,
+    "ahead, interrupted": AHEAD,
+    "behind": BEHIND,
+}
 _EXAMPLE: Final = Path(__file__).parent.parent / "examples" / "pipecat_processor.py"
 
 
@@ -69,12 +80,17 @@ def _example() -> Any:
 
 
 async def _measured(
-    ahead: float, seconds: float, folder: Path, *, as_heard: bool
-) -> tuple[Placed, Placed]:
-    """Where recorder's file has it, and where Pipecat's buffers do."""
+    ahead: float, seconds: float, folder: Path, *, as_heard: bool, is_interrupted: bool
+) -> tuple[Placed, Placed, float]:
+    """Where recorder's file has it, where Pipecat's buffers do, and how late the machine was."""
     count = max(1, round(seconds / _EVERY_SECONDS))
     utterances = [
-        Utterance(at=0.5 + _EVERY_SECONDS * n, seconds=_UTTERANCE_SECONDS) for n in range(count)
+        Utterance(
+            at=at,
+            seconds=_UTTERANCE_SECONDS,
+            interrupted_at=at + _INTERRUPTED_SECONDS if is_interrupted else None,
+        )
+        for at in (0.5 + _EVERY_SECONDS * n for n in range(count))
     ]
     tracks: list[Any] = []
     rival = AudioBufferProcessor(num_channels=2, auto_start_recording=True)
@@ -90,16 +106,17 @@ async def _measured(
         conversation = await hold(utterances, ahead=ahead, processors=lambda: [own, rival])
     assert action.result is not None
     speak, listen = soundfile.read(action.result.path, dtype="int16")[0].T
-    return placed(conversation, speak, listen), placed(conversation, *tracks)
+    own_placed, rival_placed = placed(conversation, speak, listen), placed(conversation, *tracks)
+    return own_placed, rival_placed, conversation.late
 
 
-def _row(transport: str, name: str, found: Placed) -> str:
+def _row(transport: str, name: str, found: Placed, late: float) -> str:
     first, last = 1000 * found.offsets[0], 1000 * found.offsets[-1]
     worst = 1000 * np.max(np.abs(found.offsets))
     across = 1000 * np.max(np.abs(found.across))
     return (
         f"| {transport} | {name} | {worst:,.0f} | {first:,.0f} | {last:,.0f} | {across:,.0f}"
-        f" | {found.gaps} |"
+        f" | {found.gaps} | {found.unheard:.2f} | {1000 * late:.0f} |"
     )
 
 
@@ -109,16 +126,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=24, help="of each call")
     parser.add_argument("--directory", type=Path, help="where to make a folder for the files")
     chosen = parser.parse_args(arguments)
-    print("| transport | | worst, ms | first | last | across | gaps |")
-    print("| --- | --- |" + " ---: |" * 5)
+    print("| transport | | worst, ms | first | last | across | gaps | unheard, s | late, ms |")
+    print("| --- | --- |" + " ---: |" * 7)
     is_met = True
-    for transport, ahead in (("paced", PACED), ("ahead", AHEAD), ("behind", BEHIND)):
+    for transport, ahead in _TRANSPORTS.items():
         with tempfile.TemporaryDirectory(dir=chosen.directory) as folder:
-            own, rival = asyncio.run(
-                _measured(ahead, chosen.seconds, Path(folder), as_heard=ahead == BEHIND)
+            own, rival, late = asyncio.run(
+                _measured(
+                    ahead,
+                    chosen.seconds,
+                    Path(folder),
+                    as_heard=ahead == BEHIND,
+                    is_interrupted="interrupted" in transport,
+                )
             )
-        print(_row(transport, "recorder", own))
-        print(_row(transport, "AudioBufferProcessor", rival), flush=True)
+        print(_row(transport, "recorder", own, late))
+        print(_row(transport, "AudioBufferProcessor", rival, late), flush=True)
         is_met = is_met and bool(np.max(np.abs(own.offsets)) <= _GOAL_SECONDS)
     print(f"goal, at most {1000 * _GOAL_SECONDS:.0f} ms: {'met' if is_met else 'MISSED'}")
     sys.exit(not is_met)

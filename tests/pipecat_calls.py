@@ -7,7 +7,7 @@ behind a transport: a microphone, and a far end that hears what it is sent, chun
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -64,6 +64,7 @@ class Chunk:
 
     start: float
     audio: bytes
+    is_cut: bool = False
 
     @property
     def end(self) -> float:
@@ -71,12 +72,15 @@ class Chunk:
 
 
 class Microphone(BaseInputTransport):
-    """Noise, 20 ms at a time, in real time; `began` is when its first sample was heard."""
+    """Noise, 20 ms at a time, in real time.
+
+    `began` is when its first sample was heard, `late` by how much the machine let a frame be late.
+    """
 
     def __init__(self, seconds: float) -> None:
         super().__init__(_params())
         self.said = signals.noise(seconds, -40, RATE, seed=1)
-        self.began = 0.0
+        self.began = self.late = 0.0
         self.speaks = asyncio.Event()
         self._speaking: asyncio.Task[None] | None = None
 
@@ -90,7 +94,9 @@ class Microphone(BaseInputTransport):
         self.began = loop.time()
         self.speaks.set()
         for n, said in enumerate(self.said.reshape(-1, _FRAME), 1):
-            await asyncio.sleep(self.began + n * FRAME_SECONDS - loop.time())
+            due = self.began + n * FRAME_SECONDS
+            await asyncio.sleep(due - loop.time())
+            self.late = max(self.late, loop.time() - due)
             await self.push_audio_frame(
                 InputAudioRawFrame(audio=said.tobytes(), sample_rate=RATE, num_channels=1)
             )
@@ -121,7 +127,9 @@ class FarEnd(BaseOutputTransport):
             now = asyncio.get_running_loop().time()
             self.heard = [chunk for chunk in self.heard if chunk.start < now]
             for chunk in self.heard[-1:]:
-                chunk.audio = chunk.audio[: 2 * max(0, round((now - chunk.start) * RATE))]
+                heard = chunk.audio[: 2 * round((now - chunk.start) * RATE)]
+                chunk.is_cut = len(heard) < len(chunk.audio)
+                chunk.audio = heard
 
 
 def _params() -> TransportParams:
@@ -132,11 +140,15 @@ def _params() -> TransportParams:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """What was said and heard, in seconds and samples since the microphone began."""
+    """What was said and heard, in seconds since the microphone began.
+
+    `late` is by how much the machine let a frame of the microphone be late.
+    """
 
     said: Pcm
     heard: Sequence[Chunk]
     spoken: Sequence[Pcm]
+    late: float
 
 
 async def hold(
@@ -176,10 +188,8 @@ async def hold(
         await worker.queue_frame(EndFrame())
 
     await asyncio.gather(runner.run(), bot())
-    heard = [
-        Chunk(start=chunk.start - microphone.began, audio=chunk.audio) for chunk in far_end.heard
-    ]
-    return Conversation(said=microphone.said, heard=heard, spoken=spoken)
+    heard = [replace(chunk, start=chunk.start - microphone.began) for chunk in far_end.heard]
+    return Conversation(said=microphone.said, heard=heard, spoken=spoken, late=microphone.late)
 
 
 # -- where it lies in a recording -------------------------------------------------------------
@@ -214,7 +224,7 @@ def placed(conversation: Conversation, speak: Pcm, listen: Pcm) -> Placed:
     for chunk in conversation.heard:
         snippet = chunk.audio[: 2 * _SNIPPET]
         number = next((n for n, audio in enumerate(spoken) if snippet in audio), None)
-        if number is None or len(snippet) < 2 * _SNIPPET:
+        if number is None or chunk.is_cut:
             continue
         at = in_listen.find(snippet)
         moment = chunk.start * RATE
