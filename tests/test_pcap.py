@@ -280,6 +280,29 @@ def test_the_two_directions_may_have_ports_of_their_own(tmp_path: Path) -> None:
     assert np.array_equal(record(tmp_path, write(tmp_path, sent)), EXPECTED)
 
 
+@pytest.mark.parametrize("inside", ["10.0.0.9", "192.168.0.9"])
+@pytest.mark.parametrize("is_egress", [False, True])
+def test_what_a_relay_captured(tmp_path: Path, inside: str, is_egress: bool) -> None:
+    """Like rtpengine: what two parties sent to two of its ports, or it sent them; raw IP."""
+    relay = [("10.0.0.9", 30000), (inside, 30016)]
+    flows = [(A, relay[0]), (B, relay[1])]
+    if is_egress:
+        flows = [(relay[0], A), (relay[1], B)]
+    sent = rtp(SPEAK, *flows[0]) + rtp(LISTEN, *flows[1], start=0.5, ssrc=2)
+    sent += [(1.0, A, (relay[0][0], 30001), b"\x80\xc8" + bytes(26))]  # RTCP
+    (tmp_path / "call.pcap").write_bytes(pcap(framed(sent, RAW), RAW))
+    assert np.array_equal(record(tmp_path, "call.pcap"), EXPECTED)
+
+
+def test_what_two_parties_sent_one_after_another_is_no_call(tmp_path: Path) -> None:
+    relay = ("10.0.0.9", 30000)
+    sent = rtp(SPEAK, A, relay) + rtp(LISTEN[:8000], B, ("10.0.0.9", 30016), start=2.5, ssrc=2)
+    write(tmp_path, sent)
+    result = recorder("record", "call.pcap", *OFF, "-o", "o.wav", folder=tmp_path)
+    assert "warning: call.pcap has 1 other call: only the longest one is read" in result.err
+    assert np.array_equal(read(tmp_path / "o.wav"), ulaw(SPEAK))
+
+
 def test_a_reinvite_moves_a_leg_to_another_port(tmp_path: Path) -> None:
     moved = ("10.0.0.3", 6000)
     invite = sip("INVITE sip:a@x SIP/2.0", "1", "u", "1 INVITE", audio=moved)

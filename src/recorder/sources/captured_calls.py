@@ -69,6 +69,10 @@ def _all_calls(flows: Flows, dialogs: list[Dialog]) -> Iterator[CapturedCall]:
             direction.packets += found
             direction.rtpmaps |= fitting[number].rtpmaps(destination)
     yield from of_dialogs.values()
+    if not dialogs and _is_of_relay(others):
+        both = sorted(others.values(), key=lambda packets: packets[0].seconds)
+        yield {leg: Direction(packets) for leg, packets in zip(LEGS, both, strict=True)}
+        return
     while others:
         (source, destination), first = others.popitem()
         back = _way_back(source, destination, first, others)
@@ -105,12 +109,26 @@ def _way_back(
     if (destination, source) in others:
         return destination, source
     for (a, b), back in others.items():
-        is_meanwhile = (
-            back[0].seconds <= packets[-1].seconds and packets[0].seconds <= back[-1].seconds
-        )
-        if (a[0], b[0]) == (destination[0], source[0]) and (b, a) not in others and is_meanwhile:
+        is_back = (a[0], b[0]) == (destination[0], source[0])
+        if is_back and (b, a) not in others and _is_meanwhile(packets, back):
             return a, b
     return None
+
+
+def _is_of_relay(flows: Flows) -> bool:
+    """Whether two parties sent to two ports, and nothing else is there.
+
+    That is a call as rtpengine captures it: what each party sent to it, and no way back.
+    """
+    if len(flows) != 2:
+        return False
+    (source, destination), (other_source, other_destination) = flows
+    is_apart = source != other_source and destination != other_destination
+    return is_apart and _is_meanwhile(*flows.values())
+
+
+def _is_meanwhile(one: list[Captured], other: list[Captured]) -> bool:
+    return one[0].seconds <= other[-1].seconds and other[0].seconds <= one[-1].seconds
 
 
 def _parts(call: CapturedCall) -> Iterator[CapturedCall]:
