@@ -13,10 +13,13 @@ SOURCES = Path(recorder.__file__).parent
 
 # From the face down: a module imports from the right of itself, or from a lower room.
 ROOMS = [
-    "__main__ cli cli.record cli.detect cli.recover cli.serve cli.worker cli.inputs cli.audio"
-    " cli.console",
-    "server.workers server.serving server.websocket server.connection server.calls server.http"
-    " server.lines server.settings server.stopping server.ticker server.meters server",
+    "__main__ cli cli.record cli.detect cli.recover cli.serve cli.certificate cli.worker cli.inputs"
+    " cli.audio cli.console",
+    "server.workers server.serving server.relay server.media server.websocket server.connection"
+    " server.calls server.http server.lines server.settings server.stopping server.ticker"
+    " server.meters server",
+    "relay.hub relay.session relay.calls relay.playing relay.collecting relay.tones relay.schema"
+    " relay",
     "sources.audiosocket sources.asterisk_websocket sources.asterisk_control"
     " sources.media_stream sources.dialects sources.stream_events sources.tracks"
     " sources.forms sources.messages sources.playback sources.arrival sources.pcm",

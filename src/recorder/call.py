@@ -294,21 +294,25 @@ class Call:
 
     # -- audio still to be heard -----------------------------------------------------------
 
-    def play(
-        self, pcm: Frame, sample_rate: int | None = None, encoding: Encoding = "pcm16"
-    ) -> None:
+    def play(self, pcm: Frame, sample_rate: int | None = None, encoding: Encoding = "pcm16") -> int:
         """Queue audio that the party is still to hear, as fast as it is made.
 
         It follows what is queued, or begins now, and becomes the listen leg's audio as the call's
         time passes. `sample_rate` is its own, 4000 to 192000 Hz; that of the listen leg when not
-        given. Raises FrameError, OptionError, and CallEndedError after `hangup`.
+        given.
+
+        Returns where it ends: once `position` is there it has been heard, unless `clear` took it
+        back. Raises FrameError, OptionError, and CallEndedError after `hangup`.
         """
         if sample_rate is not None:
             check_rate("sample_rate", sample_rate)
         check_encoding(encoding)
         audio = to_pcm(pcm, encoding)
         rate = self._legs.rate("listen") if sample_rate is None else int(sample_rate)
-        self._turns.do(self._recordings.play, audio, rate, postponed=None, check=self._check_audio)
+        # An interrupt in the middle of another change is told no more than that it has not ended.
+        unknown = self._legs.now + 1
+        play = self._recordings.play
+        return self._turns.do(play, audio, rate, postponed=unknown, check=self._check_audio)
 
     def clear(self) -> int:
         """Take back what was played and was neither heard yet nor given by `playout`.

@@ -6,6 +6,7 @@ RecorderError
 ├── FrameError (ValueError)      audio that cannot be taken as PCM of one leg
 ├── ControlIdError (ValueError)  a running recording of the call already has this control_id
 ├── CallEndedError               the call was hung up, or belongs to a parent process
+├── CallRefusedError             a server has nobody who would take the call
 ├── WireError (ValueError)       bytes or messages that are not of the protocol of a wire
 └── FileError (OSError)          a recording's file cannot be made, or a folder not be recovered
 
@@ -40,6 +41,10 @@ class ControlIdError(RecorderError, ValueError):
 
 class CallEndedError(RecorderError):
     """The call was hung up; it takes no audio, digits or recordings any more."""
+
+
+class CallRefusedError(RecorderError):
+    """A server has nobody who would take the call."""
 
 
 class WireError(RecorderError, ValueError):

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from recorder.cli.certificate import certificate_command
 from recorder.cli.console import fail, give_up_output
 from recorder.cli.detect import detect_command
 from recorder.cli.record import record_command
@@ -37,5 +38,11 @@ def main() -> None:
     """Record telephone audio as a cloud's call.record would, and report what is in it."""
 
 
-for command in (record_command, detect_command, recover_command, serve_command):
+for command in (
+    record_command,
+    detect_command,
+    recover_command,
+    serve_command,
+    certificate_command,
+):
     main.add_command(command)

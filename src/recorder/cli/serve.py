@@ -2,12 +2,14 @@
 """`recorder serve`: record the calls that others send."""
 
 import ipaddress
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from recorder.cli.audio import DEFAULTS, audio_options
 from recorder.cli.console import Console, console_options, give_up_output
@@ -16,10 +18,14 @@ from recorder.options import RecordOptions
 
 if TYPE_CHECKING:
     from recorder.server.meters import Readings
+    from recorder.server.relay import RelaySettings
     from recorder.server.settings import Settings
 
 _MOST_PORT: Final = 65535
 _SOURCES: Final = ("audiosocket", "asterisk-websocket", "media-stream")
+_TOKEN: Final = "RECORDER_TOKEN"  # of the environment
+_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+_FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 
 
 class _Address(click.ParamType):  # type: ignore[type-arg]
@@ -79,6 +85,27 @@ def _listens(name: str, what: str) -> Callable[[Callable[..., None]], Callable[.
     help="Processes that share the ports: one for each core.",
 )
 @_listens("--http", "Answer /healthz and /metrics there.")
+@_listens("--relay", "Give the calls to clients of SignalWire's RELAY that connect there, by TLS.")
+@click.option("--tls-cert", type=_FILE, help="The certificate for --relay, in PEM.")
+@click.option("--tls-key", type=_FILE, help="Its key, in PEM.")
+@click.option("--project", metavar="ID", help="What RELAY's clients are to give as their project.")
+@click.option(
+    "--token-file",
+    type=_FILE,
+    help=f"Holds their token.  [default: the environment's {_TOKEN}]",
+)
+@click.option("--node-id", metavar="ID", help="Stands in RELAY's events.  [default: made up]")
+@click.option(
+    "--context", default="default", show_default=True, metavar="NAME", help="RELAY's, of all calls."
+)
+@click.option(
+    "--audio-directory", type=_FOLDER, help="RELAY's clients may play the files in it by file:."
+)
+@click.option(
+    "--tts-command",
+    metavar="COMMAND",
+    help="Takes text on standard input, prints a WAV.  [default: espeak-ng]",
+)
 @console_options
 def serve_command(
     directory: Path,
@@ -98,6 +125,9 @@ def serve_command(
     Prints JSON, a line each: first where it listens, then every event of every recording. When a
     recording ends by its options the connection is closed. SIGTERM and Ctrl-C hang up all calls,
     complete their files, and end with 0.
+
+    With --relay a call is given to a client, which records it as it likes. Where no client is
+    there, the call is recorded as without, if any option of a recording is given, or else refused.
     """
     import asyncio  # here: it takes long, and other commands do not need it
 
@@ -108,20 +138,28 @@ def serve_command(
     sources = {name: address for name, address in found.items() if address is not None}
     if not sources:
         raise click.UsageError(f"expected one of --{', --'.join(_SOURCES)}")
+    relay = _relay_settings(others, workers)
+    source = click.get_current_context().get_parameter_source
+    is_given = [
+        name
+        for name in ("direction", "format_", *others)
+        if source(name) is not ParameterSource.DEFAULT
+    ]
     others["format"] = format_ or DEFAULTS.format
     others["direction"] = direction or ("both" if others["stereo"] else DEFAULTS.direction)
     settings = Settings(
         sources=sources,
-        options=RecordOptions(**others),
+        options=RecordOptions(**others) if relay is None or is_given else None,
         directory=directory,
         max_calls=max_calls,
         max_idle=max_idle,
     )
-    for host, _ in [*sources.values(), *([http] if http else [])]:
+    listening = [*sources.values(), *([http] if http else []), *([relay.address] if relay else [])]
+    for host, _ in listening:
         if not _is_loopback(host):
             console.say(f"recorder: warning: {host} is not loopback: others can connect")
     if workers == 1:
-        error = asyncio.run(_serve(settings, http))
+        error = asyncio.run(_serve(settings, http, relay))
     else:
         flags = ["--quiet"] * quiet + ["--verbose"] * verbose
         error = asyncio.run(_serve_by(workers, flags, settings, http))
@@ -129,14 +167,72 @@ def serve_command(
         give_up_output(error)
 
 
-async def _serve(settings: "Settings", http: tuple[str, int] | None) -> OSError | None:
+def _relay_settings(others: dict[str, Any], workers: int) -> "RelaySettings | None":
+    """Take what belongs to --relay out of the options."""
+    address = others.pop("relay")
+    names = ("tls_cert", "tls_key", "project", "token_file", "node_id", "audio_directory")
+    given = {name: others.pop(name) for name in (*names, "tts_command")}
+    context = others.pop("context")
+    if address is None:
+        for name, value in given.items():
+            if value is not None:
+                raise click.UsageError(f"--{name.replace('_', '-')} needs --relay")
+        return None
+    for name in ("tls_cert", "tls_key", "project"):
+        if not given[name]:
+            raise click.UsageError(f"--relay needs --{name.replace('_', '-')}")
+    if workers > 1:
+        raise click.UsageError(
+            "--relay needs --workers 1: a call and its client have to meet in one process"
+        )
+    token = _token(given["token_file"])
+    try:
+        from recorder.relay.hub import Access
+        from recorder.server.media import MediaSettings
+        from recorder.server.relay import RelaySettings
+    except ImportError:
+        raise OptionError(
+            "--relay needs the extra `relay`: pip install 'recorder-telephony[relay]'"
+        ) from None
+    node = {"node_id": given["node_id"]} if given["node_id"] else {}
+    return RelaySettings(
+        address=address,
+        certificate=given["tls_cert"],
+        key=given["tls_key"],
+        access=Access(project=given["project"], token=token, context=context, **node),
+        media=MediaSettings(
+            audio_directory=given["audio_directory"], tts_command=given["tts_command"]
+        ),
+    )
+
+
+def _token(path: Path | None) -> str:
+    """Return what clients have to show; never from the command line, where others could see it."""
+    if path is None:
+        token = os.environ.get(_TOKEN, "")
+    else:
+        try:
+            token = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise OptionError(f"--token-file: cannot read {path}: {error}") from None
+    if not token:
+        raise click.UsageError(
+            f"--relay needs a token for its clients: set {_TOKEN} in the environment, or name a"
+            " file by --token-file"
+        )
+    return token
+
+
+async def _serve(
+    settings: "Settings", http: tuple[str, int] | None, relay: "RelaySettings | None"
+) -> OSError | None:
     """Serve in this process; return why standard output failed, if it did."""
     from recorder.server.lines import Lines
     from recorder.server.serving import Server
     from recorder.server.stopping import Stop
 
     stop, lines = Stop(), Lines()
-    server = Server(settings, lines.put)
+    server = Server(settings, lines.put, relay)
 
     def readings() -> "Readings":
         found = server.readings()

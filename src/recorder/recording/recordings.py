@@ -76,11 +76,15 @@ class Recordings:
             tap = self._legs.attach(leg, self._legs.placed(leg), input_sensitivity)
             self._takers[tap.source] = (VoiceWatch(report).take, leg)
 
-    def play(self, pcm: bytes, rate: int) -> None:
-        """Queue audio that the party is still to hear; paused recordings never keep it."""
+    def play(self, pcm: bytes, rate: int) -> int:
+        """Queue audio that the party is still to hear; return where on the call it ends.
+
+        Paused recordings never keep it.
+        """
         start, end = self._legs.play(pcm, rate)
         for session in self._running:
             session.hide_playing(start, end)
+        return end
 
     def clear(self) -> int:
         """Take back what was played; beeps move up, and with them their recordings' starts."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
-from recorder.errors import RecorderError, WireError
+from recorder.errors import CallRefusedError, RecorderError, WireError
 
 if TYPE_CHECKING:
     from recorder.call import Call
@@ -121,6 +121,9 @@ class Connection(asyncio.BufferedProtocol):
         except MessageSizeError as error:
             self._refuse("message-size", str(error))
             return
+        except CallRefusedError as error:
+            self._refuse("no-client", str(error))
+            return
         except RecorderError as error:
             self._refuse("protocol", str(error))
             return
@@ -180,6 +183,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         try:
             transport.write(self._wire.tick())
+        except CallRefusedError as error:
+            self._refuse("no-client", str(error))
         except RecorderError as error:
             self._refuse("failed", str(error))
 
@@ -207,6 +212,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._first is not None:
             self._first.cancel()
         self._wire.end()
+        self._calls.hung_up(self._wire.call)
 
 
 def _limit(sock: socket.socket | None) -> None:

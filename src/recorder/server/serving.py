@@ -15,6 +15,7 @@ from recorder.sources.audiosocket import AudioSocket
 
 if TYPE_CHECKING:
     from recorder.server.meters import Readings
+    from recorder.server.relay import Relay, RelaySettings
     from recorder.server.settings import Settings
 
 _PATIENCE_SECONDS: Final = 3.0  # of an end, for files
@@ -28,23 +29,33 @@ _BACKLOG: Final = 1024
 class Server:
     """The calls of one process. To be made in a running event loop.
 
-    `report` is called with each event as JSON can carry it. OptionError for a source whose library
-    is missing.
+    `report` is called with each event as JSON can carry it. With `relay`, calls go to its clients.
+    OptionError for a source whose library is missing.
     """
 
-    def __init__(self, settings: "Settings", report: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        settings: "Settings",
+        report: Callable[[dict[str, Any]], None],
+        relay: "RelaySettings | None" = None,
+    ) -> None:
         self._settings = settings
         self._makers = {name: _maker(name) for name in settings.sources}
         self._now = asyncio.get_running_loop().time
         self._ticked = self._now()
+        self._relay = None if relay is None else _relay(relay, settings.max_calls)
+        self._relay_address = None if relay is None else relay.address
         self._calls = Calls(
             settings.options,
             settings.directory,
             report,
             most=settings.max_calls,
             most_idle_seconds=settings.max_idle,
+            hub=None if self._relay is None else self._relay.hub,
         )
         self._ticker = Ticker(self._on_tick)
+        if self._relay is not None:
+            self._ticker.add(self._relay.tick)
         self._connections: set[Connection] = set()
         self._servers: list[asyncio.Server] = []
 
@@ -70,6 +81,12 @@ class Server:
             for sock in server.sockets:
                 address = sock.getsockname()
                 listening.append({"listening": name, "host": address[0], "port": address[1]})
+        if self._relay is not None and self._relay_address is not None:
+            try:
+                listening += await self._relay.listen()
+            except OSError as error:
+                self._close()
+                raise cannot_listen(*self._relay_address, error) from error
         return listening
 
     async def run(self, stop: Stop) -> None:
@@ -90,7 +107,10 @@ class Server:
 
     async def _finish(self) -> None:
         gone = [connection.gone.wait() for connection in self._connections]
-        await asyncio.gather(self._calls.finish(_PATIENCE_SECONDS), *gone)
+        finishing = [self._calls.finish(_PATIENCE_SECONDS)]
+        if self._relay is not None:
+            finishing.append(self._relay.finish(_PATIENCE_SECONDS))
+        await asyncio.gather(*finishing, *gone)
 
     def _close(self) -> None:
         for server in self._servers:
@@ -116,6 +136,12 @@ class Server:
 def cannot_listen(host: str, port: int, error: OSError) -> FileError:
     """Return the error for an address where nothing can listen."""
     return FileError(f"cannot listen on {host}:{port}: {error.strerror or error}")
+
+
+def _relay(settings: "RelaySettings", most_calls: int) -> "Relay":
+    from recorder.server.relay import Relay
+
+    return Relay(settings, most_calls=most_calls)
 
 
 def _maker(name: str) -> Callable[[OpenCall], Wire]:

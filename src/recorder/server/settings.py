@@ -15,13 +15,13 @@ class Settings:
     """The settings of a server, or of one process of it.
 
     - `sources`: where each kind of source listens, by its name; port 0 picks one.
-    - `options`, `directory`: of every recording.
+    - `options`, `directory`: of every recording; without options, only clients of RELAY record.
     - `max_calls`: more connections at once are refused, in each process.
     - `max_idle`: seconds without a byte after which a connection is closed.
     """
 
     sources: dict[str, Address]
-    options: RecordOptions
+    options: RecordOptions | None
     directory: Path
     max_calls: int
     max_idle: float
@@ -35,7 +35,7 @@ class Settings:
         """Return the settings that were carried by JSON."""
         return cls(
             sources={name: (host, port) for name, (host, port) in values["sources"].items()},
-            options=RecordOptions(**values["options"]),
+            options=RecordOptions(**values["options"]) if values["options"] else None,
             directory=Path(values["directory"]),
             max_calls=values["max_calls"],
             max_idle=values["max_idle"],
