@@ -54,6 +54,7 @@ class RelayCall:
     """A call, from its offer to a client to `ended`.
 
     - `rate`: of its listen leg.
+    - `context`, `project`: stand in its offer.
     - `emit`: called with each event.
     - `hang_up`: ends the media, after which `hung_up` is to be called.
     - `on_ended`: called once, after the last event.
@@ -66,13 +67,17 @@ class RelayCall:
         surroundings: Surroundings,
         *,
         context: str,
+        project: str,
         emit: Emit,
         hang_up: Callable[[], None],
         on_ended: Callable[["RelayCall"], None],
     ) -> None:
         self.call_id = call.call_id
-        self.context = context
+        self.is_taken = False  # a client has done something with it
+        self.offered_to: set[str] = set()  # the sessions that may know of it
         self.emit_to = emit
+        self._context = context
+        self._project = project
         self._call = call
         self._rate = rate
         self._around = surroundings
@@ -94,6 +99,7 @@ class RelayCall:
 
     def do(self, verb: str, params: Params, answer: Answer) -> None:
         """Carry out a verb; `answer` is called, as a rule at once, with the answer."""
+        self.is_taken = True
         if self._is_over:
             answer(Refusal(404, "the call has ended"))
             return
@@ -506,11 +512,18 @@ class RelayCall:
             schema.RECEIVE_EVENT,
             {
                 **self._described("created"),
-                "context": self.context,
+                "context": self._context,
                 "tag": "",
                 "segment_id": self.call_id,
+                "project_id": self._project,
             },
         )
+
+    def leave(self) -> None:
+        """Report its end to a client that may have had the offer, before another one has it."""
+        for state in ("ending", "ended"):
+            reason = {"end_reason": "cancel"} if state == "ended" else {}
+            self._emit(schema.STATE_EVENT, {**self._described(state), **reason})
 
     def _described(self, state: str) -> Params:
         numbers = {"from_number": "", "to_number": ""}

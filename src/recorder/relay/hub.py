@@ -5,7 +5,7 @@ import hmac
 import logging
 import secrets
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -79,8 +79,9 @@ class Hub:
         if session is None:
             return
         for call in [*session.calls.values()]:
-            other = self._choose()
+            other = None if call.is_taken else self._choose(call.offered_to)
             if other is not None and session.withdraw(call.call_id):
+                call.leave()
                 self._assign(call, other)
 
     def admit(self, wanted: "Connect") -> Session | None:
@@ -131,6 +132,7 @@ class Hub:
             rate,
             self._around,
             context=self.access.context,
+            project=self.access.project,
             emit=_nowhere,
             hang_up=hang_up,
             on_ended=self._ended,
@@ -142,11 +144,12 @@ class Hub:
         """Return a call of a session."""
         return session.calls.get(call_id)
 
-    def _choose(self) -> Session | None:
+    def _choose(self, but: Container[str] = ()) -> Session | None:
         for session in self._sessions.values():
             is_here = session.link is not None and not session.has_too_much
             if (
                 is_here
+                and session.protocol not in but
                 and self.access.context in session.contexts
                 and len(session.calls) < self._most_calls
             ):
@@ -158,6 +161,7 @@ class Hub:
         self._sessions[session.protocol] = session
         session.calls[call.call_id] = call
         self._calls[call.call_id] = call, session
+        call.offered_to.add(session.protocol)
         call.emit_to = partial(session.emit, self.access.context)
         call.offer()
 

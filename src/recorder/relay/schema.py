@@ -43,6 +43,7 @@ _MOST_LOOPS: Final = 1000
 _MOST_TEXT: Final = 10_000  # characters to speak
 _MOST_DIGITS: Final = 200
 _MOST_ID: Final = 256  # characters
+_MOST_MESSAGE: Final = 600  # characters of a refusal
 _MOST_DB: Final = 40.0  # of volume, either way
 # What each may wait for when the request does not say: RELAY's own defaults.
 _INITIAL_TIMEOUT: Final = 4.0
@@ -62,7 +63,8 @@ class Refusal(Exception):  # noqa: N818  # it is an answer, and no fault of this
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
         self.code = code
-        self.message = message
+        # It may show what was sent, of any length.
+        self.message = message if len(message) <= _MOST_MESSAGE else f"{message[:_MOST_MESSAGE]}..."
 
 
 # -- what was sent -----------------------------------------------------------------------------

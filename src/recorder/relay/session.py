@@ -95,7 +95,7 @@ class Session:
         if self.link is not None:
             self.link.replace()
         self.link = link
-        for one in self._kept.values():
+        for one in [*self._kept.values()]:
             link.send(one.text)
 
     def detach(self, link: "Link", now: float) -> None:
