@@ -438,7 +438,7 @@ def test_a_call_at_a_rate_of_its_own(world: World, client: Client) -> None:
     assert np.count_nonzero(party.all_heard) == 16000
 
 
-# -- a beep behind what plays ------------------------------------------------------------------------
+# -- a beep behind what plays ----------------------------------------------------------------------
 
 
 def test_a_beep_behind_a_long_prompt(world: World, client: Client, party: Party) -> None:

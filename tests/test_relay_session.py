@@ -139,7 +139,7 @@ def test_no_such_call(world: World, verb: str) -> None:
     assert client.ask(f"calling.{verb}")["result"]["code"] == "400"
 
 
-# -- contexts, and whose turn it is ------------------------------------------------------------------
+# -- contexts, and whose turn it is ----------------------------------------------------------------
 
 
 def test_calls_go_round(world: World) -> None:
@@ -326,14 +326,15 @@ def test_what_is_kept_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_hub_says_when_it_is_idle(make_call: Callable[..., Call]) -> None:
-    idle: list[int] = []
-    world = World(make_call, idle=lambda: idle.append(world.hub.calls))
+    idle: list[str] = []
+    world = World(make_call, idle=lambda: idle.append("now"))
     client = world.client()
     parties = [world.party() for _ in range(2)]
     for party in parties:
         party.hang_up()
     world.settle()
-    assert idle == [0]
+    assert idle == ["now"]
+    assert world.hub.calls == 0
     assert client.states("state") == ["ending", "ended"] * 2
     world.hub.close("the server ends")
     assert client.closed == "the server ends"

@@ -104,9 +104,9 @@ class Replay:
         reason = params.get("record", {}).get("reason")
         if reason == "terminator":
             party.call.digit("#")
-        elif "hangup" in {reason, "hangup" if params.get("call_state") == "ending" else ""}:
-            if not self.has_asked_to_end(number):
-                party.hang_up()
+        is_over = reason == "hangup" or params.get("call_state") == "ending"
+        if is_over and not self.has_asked_to_end(number):
+            party.hang_up()
         self.world.settle()
         mine = self.next_event(party)
         found = mine["params"]
