@@ -130,8 +130,8 @@ class AsteriskWebSocket:
     def _press(self, call: "Call", digit: object) -> None:
         try:
             call.digit(str(digit))
-        except OptionError as error:
-            raise WireError(f"DTMF_END: {error}") from None
+        except OptionError:
+            raise WireError(f"DTMF_END: expected a digit, got {excerpt(digit)}") from None
         except CallEndedError:
             self.ended = True
 
