@@ -599,6 +599,23 @@ def test_a_timestamp_far_ahead_of_the_clock_loses_nothing(connect: Callable[...,
     assert server.call.stats.speak.late == 0
 
 
+@pytest.mark.parametrize("tracks", [("inbound",), ("inbound", "outbound")])
+def test_timestamps_that_always_jump_run_away_from_no_clock(
+    connect: Callable[..., Server], tracks: tuple[str, ...]
+) -> None:
+    """A sender that counts samples in place of milliseconds, for instance."""
+    server = connect("twilio")
+    for k, data in enumerate(frames_of("twilio", 40)):
+        server.seconds += 0.02
+        for track in tracks:
+            server.receive(twilio_media(8 * k, track, data))
+        assert server.call.position / 8000 - server.seconds < 0.25
+    assert server.call.stats.speak.late == server.call.stats.speak.overlap == 0
+    speak = server.audio()[:, 0]
+    expected = in_the_file(SPEECH[:6400], "pcmu")
+    assert np.array_equal(speak[speak != 0], expected[expected != 0])
+
+
 def test_audio_without_timestamps_lies_where_it_arrives(connect: Callable[..., Server]) -> None:
     server = connect("vonage")
     first, second = frames_of("vonage", 2)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from recorder.errors import OptionError
-from recorder.sources.forms import AudioForm, Leg
+from recorder.sources.forms import LEGS, AudioForm, Leg
 from recorder.sources.pcm import ByteOrder, Carry, byte_order_of, reordered, sample_bytes
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Track:
         self._bytes_a_ms = sample_bytes(form.encoding) * len(legs) * form.rate / 1000
         self._carry = Carry(sample_bytes(form.encoding) * len(legs))
         self._end = 0  # the call's position after the last audio
+        self._ahead = 0  # samples of silence that were laid ahead of the clock, as last seen
         self._due: float | None = None  # the next timestamp, in ms, if nothing is missing
         # Of a track whose messages come in any order: its next chunk, those that came before
         # their turn, how long they have waited, and whether one was dropped.
@@ -132,7 +133,7 @@ class Track:
         else:
             self._call.feed(listen=data, encoding=self._encoding, at=at)
         if self._tells_gaps:
-            self._end = self._continues_at()
+            self._end = self._continues_at(self._legs[0])
 
     def _position(self, data: bytes, timestamp: int | None) -> int | None:
         """Where a frame lies behind a gap; None for one that continues its leg."""
@@ -149,10 +150,16 @@ class Track:
         at = self._end + round(gap * rate / 1000)
         with suppress(OptionError):  # raised where a call's time is what is fed
             self._call.advance()
-            at = min(at, self._call.position + round(_MOST_AHEAD_MS * rate / 1000))
+            now = self._call.position
+            if now > max(map(self._continues_at, LEGS)):
+                self._ahead = 0
+            else:  # it is where a leg ends, which may be ahead of the clock: it moves no further
+                now -= round(len(data) / self._bytes_a_ms * rate / 1000)
+            at = min(at, now + round(_MOST_AHEAD_MS * rate / 1000) - self._ahead)
+            self._ahead += max(0, at - now)
         # Where the call's clock has passed it, the frame lies where it arrives.
-        return at if at > self._continues_at() else None
+        return at if at > self._continues_at(self._legs[0]) else None
 
-    def _continues_at(self) -> int:
-        stats = self._call.stats.speak if self._legs[0] == "speak" else self._call.stats.listen
+    def _continues_at(self, leg: Leg) -> int:
+        stats = self._call.stats.speak if leg == "speak" else self._call.stats.listen
         return stats.taken + stats.filled
