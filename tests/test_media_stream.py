@@ -951,6 +951,25 @@ def test_what_is_not_of_the_dialect(
         connect(name).source.receive(message)
 
 
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("message", ['"media","media":%s', '"dtmf","dtmf":{"digit":%s}'])
+def test_values_of_any_number_of_levels(
+    connect: Callable[..., Server], message: str, start: str, end: str
+) -> None:
+    """Also of some that Python can read, but not show."""
+    server = connect("twilio")
+    for levels in range(1, 1000):
+        deep = message % (start * levels + "1" + end * levels)
+        with pytest.raises(WireError) as caught:
+            server.receive(f'{{"event":{deep}}}')
+        assert len(str(caught.value)) < 300
+
+
+def test_values_that_are_many_but_not_deep(connect: Callable[..., Server]) -> None:
+    wide = ",".join(["[[1],{}]"] * 1000)
+    assert connect("twilio").receive(f'{{"event":"new","values":[{wide}]}}') == []
+
+
 def test_a_start_of_another_dialect_than_was_given(make_call: Callable[..., Call]) -> None:
     server = Server(make_call, dialect="plivo")
     with pytest.raises(WireError, match="expected a start of plivo"):
