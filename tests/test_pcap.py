@@ -346,6 +346,18 @@ def test_what_an_asterisk_sent(tmp_path: Path) -> None:
     assert np.array_equal(read(tmp_path / "o.wav"), sent)
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "-1", "\u0664\u0664", "x", ""])
+@pytest.mark.parametrize("where", [f"audio {A[1]}", "rtpmap:96"])
+def test_an_sdp_with_numbers_that_are_none(tmp_path: Path, number: str, where: str) -> None:
+    """Python refuses to read one of thousands of digits."""
+    name, _ = where.replace(":", " ").split()
+    (start, *hosts, invite), answer = dialog(rtpmaps=("96 L16/8000",))
+    broken = invite.replace(where.encode(), f"{where[: len(name) + 1]}{number}".encode())
+    assert broken != invite
+    sent = [(start, *hosts, broken), answer, *both(start=0.5)]  # type: ignore[list-item]
+    assert np.array_equal(record(tmp_path, write(tmp_path, sent)), EXPECTED)
+
+
 # -- digits ----------------------------------------------------------------------------------------
 
 
