@@ -43,6 +43,7 @@ _RATES: Final = {
 _LOG: Final = logging.getLogger("recorder")
 _HEADER: Final = struct.Struct(">BH")
 _TICKS_A_SECOND: Final = 50
+_MOST_SHOWN: Final = 16  # bytes of an error, which has one
 # A party that waits sends nothing: then the call begins without its rate.
 _PATIENCE_TICKS: Final = 5
 _USUAL: Final = 0x10
@@ -82,17 +83,13 @@ class AudioSocket:
 
         Audio that comes in one piece has waited somewhere, and all of it ends at the present.
         """
+        if self.ended:
+            return b""
         self._waiting += data
-        while not self.ended and len(self._waiting) >= _HEADER.size:
-            kind, length = _HEADER.unpack_from(self._waiting)
-            self._check_kind(kind, length)
-            end = _HEADER.size + length
-            if len(self._waiting) < end:
-                break
-            payload = bytes(self._waiting[_HEADER.size : end])
-            del self._waiting[:end]
-            self._take(kind, payload)
-        self._feed()
+        try:
+            self._take_messages()
+        finally:  # what comes before an error is audio all the same
+            self._feed()
         return b""
 
     def tick(self) -> bytes:
@@ -122,10 +119,22 @@ class AudioSocket:
     def end(self) -> None:
         """The connection is closed: hang up."""
         self.ended = True
+        self._waiting.clear()
         if self.call is not None:
             self.call.hangup()
 
     # -- messages ------------------------------------------------------------------------------
+
+    def _take_messages(self) -> None:
+        while not self.ended and len(self._waiting) >= _HEADER.size:
+            kind, length = _HEADER.unpack_from(self._waiting)
+            self._check_kind(kind, length)
+            end = _HEADER.size + length
+            if len(self._waiting) < end:
+                break
+            payload = bytes(self._waiting[_HEADER.size : end])
+            del self._waiting[:end]
+            self._take(kind, payload)
 
     def _check_kind(self, kind: int, length: int) -> None:
         """WireError as soon as the header says that this is no AudioSocket."""
@@ -149,7 +158,8 @@ class AudioSocket:
             self._take_digit(payload)
         else:
             if kind == _ERROR:
-                _LOG.warning("call %r: Asterisk reports error 0x%s", self.call_id, payload.hex())
+                code = payload[:_MOST_SHOWN].hex()
+                _LOG.warning("call %r: Asterisk reports error 0x%s", self.call_id, code)
             self.end()
 
     def _take_digit(self, payload: bytes) -> None:
@@ -206,13 +216,13 @@ class AudioSocket:
 
     def _resampled(self, kind: int, pcm: bytes) -> bytes:
         """Of a party that waited first, when the call was opened without its rate."""
-        if self._resampler is None:
+        if self._resampler is None and _RATES[self._kind] in core.SAMPLE_RATES:
             self._resampled_kind = kind
             self._resampler = Resampler(_RATES[kind], _RATES[self._kind])
-        if kind != self._resampled_kind:
+        if self._resampler is None or kind != self._resampled_kind:
+            before = self._kind if self._resampler is None else self._resampled_kind
             raise WireError(
-                f"expected audio of one rate, got {_RATES[kind]} Hz after"
-                f" {_RATES[self._resampled_kind]} Hz"
+                f"expected audio of one rate, got {_RATES[kind]} Hz after {_RATES[before]} Hz"
             )
         n, worth = self._resampler.take(pcm)
         return self._resampler.process(worth, n)
