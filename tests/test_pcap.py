@@ -4,13 +4,15 @@
 import io
 import random
 import sys
+import tracemalloc
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pytest
 
-from recorder import FileError
+from recorder import FileError, OptionError
+from recorder import detect as recorder_detect
 from recorder.detection.core import g711_decode
 from recorder.sources.capture import capture_legs
 from recorder.sources.pcap import datagrams, is_capture
@@ -351,10 +353,10 @@ def test_what_an_asterisk_sent(tmp_path: Path) -> None:
 def test_an_sdp_with_numbers_that_are_none(tmp_path: Path, number: str, where: str) -> None:
     """Python refuses to read one of thousands of digits."""
     name, _ = where.replace(":", " ").split()
-    (start, *hosts, invite), answer = dialog(rtpmaps=("96 L16/8000",))
+    (start, source, destination, invite), answer = dialog(rtpmaps=("96 L16/8000",))
     broken = invite.replace(where.encode(), f"{where[: len(name) + 1]}{number}".encode())
     assert broken != invite
-    sent = [(start, *hosts, broken), answer, *both(start=0.5)]  # type: ignore[list-item]
+    sent = [(start, source, destination, broken), answer, *both(start=0.5)]
     assert np.array_equal(record(tmp_path, write(tmp_path, sent)), EXPECTED)
 
 
@@ -384,6 +386,25 @@ def test_an_event_behind_the_last_audio(tmp_path: Path) -> None:
     result = recorder("record", "call.pcap", *options, "-o", "o.wav", folder=tmp_path)
     record = result.event["params"]["record"]
     assert (record["reason"], record["digit"], record["duration"]) == ("terminator", "#", 3.0)
+
+
+# -- what takes long -----------------------------------------------------------------------------
+
+
+def test_a_capture_that_lasts_for_days_is_not_held_as_silence() -> None:
+    """A packet in five minutes: 100 of them last for eight hours, which would be 480 MB."""
+    data = signals.g711(SPEAK[:160], "pcmu")
+    sent = [(299.0 * k, A, B, packet(0, k, 2392000 * k, 1, data)) for k in range(100)]
+    tracemalloc.start()
+    legs = capture_legs(io.BytesIO(pcap(framed(sent))), "x")
+    found = [
+        (n, at) for n, (pcm,) in enumerate(legs.blocks) for at in [pcm.find(ulaw(SPEAK[:160]))]
+    ]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000
+    assert sum(at >= 0 for _, at in found) == 100
+    assert legs.length == 299 * 99 * 8000 + 160
 
 
 # -- what cannot be read ---------------------------------------------------------------------------

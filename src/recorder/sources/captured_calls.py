@@ -22,7 +22,7 @@ _LONGEST_PAUSE_SECONDS: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """A packet and when it was captured, in seconds."""
+    """A packet and when it was captured, in seconds; `packet` is without its payload."""
 
     seconds: float
     data: bytes
