@@ -467,6 +467,22 @@ def test_detect(tmp_path: Path) -> None:
     assert result.event["duration"] == len(EXPECTED) / 8000
 
 
+def test_detect_from_python(tmp_path: Path) -> None:
+    tone = np.concatenate([signals.noise(1, -50), signals.dtmf("5"), signals.noise(0.9, -50)])
+    write(tmp_path, rtp(tone, A, B) + rtp(LISTEN, B, A, start=0.5, ssrc=2))
+    found = recorder_detect(tmp_path / "call.pcap")
+    assert [one.digit for one in found.digits] == ["5"]
+    assert found.listen is not None
+    assert (found.sample_rate, found.duration) == (8000, len(LISTEN) / 8000 + 0.5)
+    others: list[dict[str, Any]] = [{"sample_rate": 8000}, {"encoding": "pcmu"}, {"channels": [1]}]
+    for options in others:
+        with pytest.raises(OptionError, match=r"call\.pcap is a capture, which has both legs"):
+            recorder_detect(str(tmp_path / "call.pcap"), **options)
+    (tmp_path / "x.pcap").write_bytes(pcap([]))
+    with pytest.raises(FileError, match="it has no RTP of a call"):
+        recorder_detect(tmp_path / "x.pcap")
+
+
 @pytest.mark.parametrize(
     "seed", [*range(10), *(pytest.param(n, marks=pytest.mark.slow) for n in range(10, 1000))]
 )
