@@ -32,6 +32,7 @@ from tests.captures import (
     sip,
 )
 from tests.command import OFF, read, recorder
+from tests.marks import mostly_slow
 from tests.rtp_packets import decoded, event_payload, golden, packet
 from tests.signals import Pcm
 
@@ -405,6 +406,35 @@ def test_a_capture_that_lasts_for_days_is_not_held_as_silence() -> None:
     assert peak < 2_000_000
     assert sum(at >= 0 for _, at in found) == 100
     assert legs.length == 299 * 99 * 8000 + 160
+
+
+# -- what was not captured, or in another order ----------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", mostly_slow(range(200), 0, 1, 2, 3))
+def test_samples_are_equal_where_packets_were_captured_and_silence_where_not(seed: int) -> None:
+    """Whichever are missing, twice, and later than others, in either kind of file."""
+    rng = random.Random(seed)
+    expected = EXPECTED.copy()
+    sent: Sent = []
+    for channel, (start, stream) in enumerate(
+        ((0.0, rtp(SPEAK, A, B)), (0.5, rtp(LISTEN, B, A, start=0.5, ssrc=2)))
+    ):
+        for number, (at, a, b, data) in enumerate(stream):
+            if number > 5 and rng.random() < 0.1:
+                place = round(start * 8000) + 160 * number
+                expected[place : place + 160, channel] = 0
+                continue
+            delay = 0.099 * rng.random() if number > 5 and rng.random() < 0.2 else 0
+            sent += [(at + delay, a, b, data)] * rng.choice([1, 1, 1, 2])
+    frames = framed(sent)
+    rng.shuffle(frames)  # some writers do not sort: the time of each says when it came
+    data = pcap(frames) if rng.random() < 0.5 else pcapng([(at, ETHERNET, x) for at, x in frames])
+    legs = capture_legs(io.BytesIO(data), "x")
+    parts = [b"".join(leg) for leg in zip(*legs.blocks, strict=True)]
+    found = np.stack([np.frombuffer(leg, np.int16) for leg in parts], axis=1)
+    assert np.array_equal(found, expected[: len(found)])
+    assert not expected[len(found) :].any()
 
 
 # -- what cannot be read ---------------------------------------------------------------------------

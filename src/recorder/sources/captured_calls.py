@@ -43,6 +43,8 @@ Flows = dict[tuple[Address, Address], list[Captured]]
 
 def calls(flows: Flows, dialogs: list[Dialog]) -> list[CapturedCall]:
     """The calls in a capture, the longest first: those of SIP, and those that look like some."""
+    for packets in flows.values():  # of several interfaces, a file need not be in order
+        packets.sort(key=lambda captured: captured.seconds)
     found = [part for call in _all_calls(flows, dialogs) for part in _parts(call)]
     return sorted(found, key=_length, reverse=True)
 
