@@ -674,6 +674,41 @@ def test_messages_in_any_order_within_the_window(
     assert server.call.stats.speak.late == server.call.stats.speak.overlap == 0
 
 
+@pytest.mark.parametrize("name", ["twilio", "signalwire", "telnyx", "plivo"])
+@pytest.mark.parametrize("seed", mostly_slow(range(100), 0, 1, 2))
+def test_samples_are_equal_where_messages_arrived_and_silence_where_not(
+    connect: Callable[..., Server], name: str, seed: int
+) -> None:
+    """Any loss of two messages or more, since less is jitter; of Telnyx's also any order."""
+    rng = np.random.default_rng(seed)
+    server, wire = connect(name), SESSIONS[name]
+    n = wire.rate // 50
+    count = len(SPEECH) // n
+    came = np.ones(count, bool)
+    for start in rng.integers(2, count - 12, 3):
+        came[start : start + rng.integers(2, 10)] = False
+    came[1:][came[1:] & ~came[:-1] & ~np.append(came[2:], True)] = False  # none between two losses
+    frames = frames_of(name, count)
+    places = np.arange(count) + (0.0 if name != "telnyx" else rng.integers(0, 3, count))
+    places[0] = 0
+    order = sorted(np.flatnonzero(came), key=lambda k: (places[k], k))
+    now = 0
+    for k in order:
+        while now <= places[k]:
+            server.seconds += 0.02
+            server.source.tick()
+            now += 1
+        for _ in range(1 if name != "telnyx" else rng.integers(1, 3)):
+            server.receive(wire.media(int(k), "inbound", frames[k]))
+    expected = in_the_file(SPEECH[: count * n], wire.encoding).copy()
+    expected[np.repeat(~came, n)] = 0
+    speak = server.audio()[:, 0]
+    assert np.array_equal(speak[: len(expected)], expected[: len(speak)])
+    assert not speak[len(expected) :].any()
+    assert len(speak) >= (1 + np.flatnonzero(came)[-1]) * n
+    assert server.call.stats.speak.late == 0
+
+
 def test_a_message_that_never_comes_is_silence(
     connect: Callable[..., Server], caplog: pytest.LogCaptureFixture
 ) -> None:
