@@ -4,6 +4,8 @@
     python -m tests.fuzz.sources --seconds 60 --seed 1
     python -m tests.fuzz.sources --seed 1 --source rtp --case 17
 
+tests/fuzz/guided.py has libFuzzer choose instead of a seed.
+
 Each case takes a conversation as it is on the wire, does some things wrong, or none, and feeds it
 to a source with a real `Call`. Each has a seed of its own, so that any can be repeated. What has to
 hold:
