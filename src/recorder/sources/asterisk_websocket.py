@@ -76,9 +76,10 @@ class AsteriskWebSocket:
         elif self.call is not None:
             self._feed(self.call, bytes(message))
         else:  # one call in ten sends audio first
+            size = len(self._early) + len(message)
+            if size > _MOST_EARLY:
+                raise WireError(f"expected MEDIA_START, got {size} bytes of audio")
             self._early += message
-            if len(self._early) > _MOST_EARLY:
-                raise WireError(f"expected MEDIA_START, got {len(self._early)} bytes of audio")
         return []
 
     def _feed(self, call: "Call", data: bytes) -> None:
