@@ -58,7 +58,9 @@ class Arrival:
             self._at = start
         elif self._at is not None:
             begin = present - self._samples(len(self._waiting) + len(data))
-            self._at = max(self._fed, min(self._at, begin))
+            self._at = min(self._at, begin)
+            if self._at - self._fed < self._gap:  # most of it was a stall: what is left is jitter
+                self._at = self._fed
         self._waiting += data
         if len(self._waiting) >= _MOST_WAITING_SECONDS * self._bytes_a_second:
             self.flush()
