@@ -109,7 +109,9 @@ class Dial:
     """
 
     recorded: Literal["audiosocket", "channel", "websocket"] = "audiosocket"
-    party: Literal["speaks", "waits", "speaks-and-waits", "speaks-and-presses"] = "speaks"
+    party: Literal["speaks", "listens", "waits", "speaks-and-waits", "speaks-and-presses"] = (
+        "speaks"
+    )
     says: str = "words-and-key"
     server: str = "keys"
     format: Literal["slin", "slin16", "ulaw", "alaw"] = "slin"
@@ -127,7 +129,7 @@ class Dialled(Recorded):
         self._is_websocket = dial.recorded == "websocket"
         self._channel_id = channel_id
         self._asterisk = asterisk
-        self._line = asterisk.folder / f"{channel_id}.raw"
+        self._line = asterisk.folder / channel_id
         asterisk.start_call(
             channel_id,
             dial.recorded,
@@ -145,12 +147,21 @@ class Dialled(Recorded):
         """That of AudioSocket is ours to choose, that of a WebSocket its channel's."""
         return self._asterisk.dialled(self._channel_id) if self._is_websocket else self._channel_id
 
-    @cached_property
+    @property
     def line(self) -> tuple[Pcm, Pcm]:
-        """What the party heard and what it said, side by side, once it has hung up."""
+        """What the party heard and what it said, side by side, once it has hung up.
+
+        Where Asterisk gets no processor, some of it is missing.
+        """
         self._asterisk.told("HungUp", self._channel_id)
-        sides = np.fromfile(self._line, "<i2").reshape(-1, 2).astype(np.int16)
+        sides = _samples(self._line.with_suffix(".raw")).reshape(-1, 2)
         return sides[:, 0], sides[:, 1]
+
+    @property
+    def heard(self) -> Pcm:
+        """What a party that listens has heard, once it has hung up."""
+        self._asterisk.told("HungUp", self._channel_id)
+        return _samples(self._line.with_suffix(".sln"))
 
     def has_spoken(self) -> bool:
         """Whether the party has said all that it says, and waits."""
@@ -159,3 +170,7 @@ class Dialled(Recorded):
     def has_gone_on(self) -> bool:
         """Whether Asterisk's dialplan has continued after the call was ended by the server."""
         return bool(self._asterisk.told("WentOn", self._channel_id))
+
+
+def _samples(path: Path) -> Pcm:
+    return np.fromfile(path, "<i2").astype(np.int16)

@@ -121,6 +121,7 @@ def running_server(folder: Path, options: AudioOptions) -> Iterator[Server]:
         command += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True) as process:
+        _prefer(process)
         server = Server(process, folder)
         try:
             yield server
@@ -222,6 +223,7 @@ def running_asterisk(
             stderr=subprocess.STDOUT,
         )
         with process:
+            _prefer(process)
             try:
                 readiness.wait()
                 with socket.create_connection(("127.0.0.1", ports["MANAGER"])) as manager:
@@ -231,6 +233,12 @@ def running_asterisk(
                     asterisk.reports.finish()
             finally:
                 process.kill()
+
+
+def _prefer(process: "subprocess.Popen[Any]") -> None:
+    """Let a process with live calls go before others, where that may be asked for."""
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, -10)
 
 
 class _Readiness:
