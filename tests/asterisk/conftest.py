@@ -2,6 +2,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -10,6 +11,28 @@ from tests.asterisk.calling import SERVERS, SPOKEN, Dial, Dialled, Recorded
 from tests.asterisk.installing import installed
 from tests.asterisk.running import Asterisk, Server, running_asterisk, running_server
 from tests.asterisk.sip import SipCall, SipDial
+
+
+def _missing() -> str | None:
+    """What cannot be done without, and how it is had."""
+    if installed() is None:
+        return "there is no Asterisk: python -m tests.asterisk.installing gets it"
+    if shutil.which("sipp") is None:
+        return "there is no sipp: apt-get install sip-tester"
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests of this folder. Where something is missing, one of them says what."""
+    ours = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    for item in ours:
+        item.add_marker(pytest.mark.asterisk)
+    why = _missing()
+    if ours and why is not None:
+        ours[0].add_marker(pytest.mark.skip(reason=why))
+        items[:] = [item for item in items if item not in ours[1:]]
+        config.hook.pytest_deselected(items=ours[1:])
 
 
 class Lab:
@@ -31,10 +54,7 @@ class Lab:
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     asterisk = installed()
-    if asterisk is None:
-        pytest.skip("there is no Asterisk: python -m tests.asterisk.installing gets it")
-    if shutil.which("sipp") is None:
-        pytest.skip("there is no sipp: apt-get install sip-tester")
+    assert asterisk is not None
     folder = tmp_path_factory.mktemp("asterisk")
     for name, audio in SPOKEN.items():
         audio.astype("<i2").tofile(

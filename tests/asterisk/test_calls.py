@@ -19,8 +19,6 @@ from tests.asterisk.sip import SipCall, SipDial
 from tests.recordings import audio_of, feed_frames
 from tests.signals import Pcm, silence, through_g711
 
-pytestmark = pytest.mark.asterisk
-
 AUDIOSOCKET: Final[dict[str, Any]] = {"recorded": "audiosocket"}
 CHANNEL: Final[dict[str, Any]] = {"recorded": "channel"}
 WEBSOCKET: Final[dict[str, Any]] = {"recorded": "websocket"}
