@@ -249,6 +249,32 @@ def test_what_a_stall_held_back_continues(server: Server) -> None:
     assert np.array_equal(speak[:4000], pcm)
 
 
+def test_what_a_stall_held_back_may_come_in_two_reads(server: Server) -> None:
+    """A tick lies between the first frame that was held back and the others."""
+    server.source.receive(start("slin"))
+    data, pcm = as_sent("slin", 1600)
+    frames = [data[at : at + 320] for at in range(0, 3200, 320)]
+    for came in ([0], [1], [2], [], [], [], [3], [4, 5, 6, 7], [8], [9]):
+        server.seconds += 0.02
+        for number in came:
+            server.source.receive(frames[number])
+        server.source.tick()
+    assert np.array_equal(server.audio()[:1600, 0], pcm)
+
+
+def test_what_a_stall_leaves_behind_is_jitter(server: Server) -> None:
+    """A frame comes 60 ms late, together with the next one; all that follow are 40 ms late."""
+    server.source.receive(start("slin"))
+    data, pcm = as_sent("slin", 1600)
+    frames = [data[at : at + 320] for at in range(0, 3200, 320)]
+    for came in ([0], [1], [2], [], [], [], [3, 4], [5], [6], [7], [8], [9]):
+        server.seconds += 0.02
+        for number in came:
+            server.source.receive(frames[number])
+        server.source.tick()
+    assert np.array_equal(server.audio()[:1600, 0], pcm)
+
+
 @pytest.mark.parametrize("plain", [True, False])
 def test_marks_and_barge_in(make_call: Callable[..., Call], plain: bool) -> None:
     heard: list[str] = []

@@ -160,7 +160,8 @@ class AsteriskWebSocket:
         if self.call is None or self._playback is None or self.ended:
             return []
         try:
-            self._feed()
+            if self._arrival is not None:
+                self._arrival.tick()
             if not self._may_send:
                 let_time_pass(self.call)
                 return []

@@ -111,7 +111,8 @@ class AudioSocket:
             self._open()
         if not self._to_send:
             assert self.call is not None
-            self._feed()
+            if self._arrival is not None:
+                self._arrival.tick()
             self.call.advance()
             size = self._size
             pcm = self.call.playout(size // SAMPLE_BYTES * self._ticks_a_feed)

@@ -89,7 +89,8 @@ class Track:
         self._waited += bool(self._waiting)
         if self._waited > WINDOW:
             self._lay_waiting(0)
-        self.feed_arrived()
+        if self._arrival is not None:
+            self._arrival.tick()
 
     def feed_arrived(self) -> None:
         """Feed what waits for the tick."""
