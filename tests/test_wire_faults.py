@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""What goes wrong on the wires of `recorder serve`, and costs no other call a sample."""
+
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.wires import KINDS, Serve, call, lies_at, new_id, said, serving
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def test_a_process_that_stood_still_loses_nothing_of_its_calls(tmp_path: Path) -> None:
+    """A stall, of a machine that is moved for one, is no silence of the parties."""
+
+    async def main(serve: Serve) -> None:
+        calls = [(source, new_id(), said(2.0, seed)) for seed, source in enumerate(KINDS)]
+
+        async def stall() -> None:
+            while serve.metrics()["recorder_calls"] < len(calls):
+                await asyncio.sleep(0.05)
+            serve.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(1.0)
+            serve.process.send_signal(signal.SIGCONT)
+
+        parties = [
+            call(source, serve.addresses[source.name], call_id, pcm)
+            for source, call_id, pcm in calls
+        ]
+        await asyncio.gather(stall(), *parties)
+        for source, call_id, pcm in calls:
+            await serve.until_ended(call_id)
+            assert lies_at(serve.audio(call_id), pcm) is not None, source.name
+        metrics = serve.metrics()
+        for what in ("filled", "late", "duplicate", "overlap"):
+            assert metrics[f'recorder_audio_seconds_total{{leg="speak",what="{what}"}}'] == 0
+
+    with serving(tmp_path) as serve:
+        asyncio.run(main(serve))
