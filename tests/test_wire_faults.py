@@ -8,7 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.wires import KINDS, Serve, call, lies_at, new_id, said, serving
+from recorder import Call, WireError
+from recorder.server.websocket import OverWebSocket, media_stream
+from tests.wires import (
+    KINDS,
+    Serve,
+    call,
+    handshake,
+    lies_at,
+    new_id,
+    said,
+    serving,
+    stream_opening,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -40,3 +52,22 @@ def test_a_process_that_stood_still_loses_nothing_of_its_calls(tmp_path: Path) -
 
     with serving(tmp_path) as serve:
         asyncio.run(main(serve))
+
+
+# -- parts -----------------------------------------------------------------------------------------
+
+
+def no_call(call_id: str, rate: int) -> Call:
+    raise AssertionError(call_id)
+
+
+@pytest.fixture
+def wire() -> OverWebSocket:
+    return media_stream(no_call)
+
+
+def test_frames_behind_a_handshake_that_is_refused(wire: OverWebSocket) -> None:
+    refused = handshake("/", Sec_WebSocket_Version="12")
+    with pytest.raises(WireError, match=r"expected a WebSocket: .*Sec-WebSocket-Version"):
+        wire.receive(refused + stream_opening("MZ1"))
+    assert wire.hang_up().startswith(b"HTTP/1.1 400 ")

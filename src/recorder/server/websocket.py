@@ -134,6 +134,8 @@ class OverWebSocket:
                 self._protocol.send_response(response)
                 raise WireError(f"{request.path}: {error}") from None
         self._protocol.send_response(response)
+        if self._source is None:  # what came behind it is no message
+            raise WireError(f"expected a WebSocket: {self._protocol.handshake_exc}")
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
