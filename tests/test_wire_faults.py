@@ -4,6 +4,7 @@
 import asyncio
 import signal
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ import pytest
 from recorder import Call, WireError
 from recorder.server.websocket import OverWebSocket, media_stream
 from tests.wires import (
+    CONTINUATION,
     KINDS,
+    TEXT,
     Serve,
     call,
     handshake,
@@ -20,6 +23,7 @@ from tests.wires import (
     said,
     serving,
     stream_opening,
+    websocket,
 )
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -71,3 +75,18 @@ def test_frames_behind_a_handshake_that_is_refused(wire: OverWebSocket) -> None:
     with pytest.raises(WireError, match=r"expected a WebSocket: .*Sec-WebSocket-Version"):
         wire.receive(refused + stream_opening("MZ1"))
     assert wire.hang_up().startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_message_of_empty_pieces_takes_no_memory(wire: OverWebSocket) -> None:
+    wire.receive(handshake("/"))
+    wire.receive(websocket(TEXT, b"{", first=0))
+    empty = websocket(CONTINUATION, first=0) * 10_000
+    tracemalloc.start()
+    try:
+        for _ in range(5):
+            wire.receive(empty)
+        assert tracemalloc.get_traced_memory()[0] < 100_000
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(WireError, match="expected a JSON object, got '{'"):
+        wire.receive(websocket(CONTINUATION))

@@ -145,7 +145,8 @@ class OverWebSocket:
             return
         if frame.opcode is not Opcode.CONT:
             self._is_text = frame.opcode is Opcode.TEXT
-        self._parts.append(frame.data)
+        if frame.data:  # else they would grow without end, and never be too long
+            self._parts.append(frame.data)
         if not frame.fin:
             return
         data, self._parts = b"".join(self._parts), []
