@@ -2,14 +2,20 @@
 """What goes wrong on the wires of `recorder serve`, and costs no other call a sample."""
 
 import asyncio
+import logging
 import signal
+import socket
+import struct
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from recorder import Call, WireError
+from recorder.server.http import HttpServer
+from recorder.server.meters import Readings
 from recorder.server.websocket import OverWebSocket, media_stream
 from tests.wires import (
     CONTINUATION,
@@ -88,5 +94,48 @@ def test_a_message_of_empty_pieces_takes_no_memory(wire: OverWebSocket) -> None:
         assert tracemalloc.get_traced_memory()[0] < 100_000
     finally:
         tracemalloc.stop()
-    with pytest.raises(WireError, match="expected a JSON object, got '{'"):
+    with pytest.raises(WireError, match=r"expected a JSON object, got '{'"):
         wire.receive(websocket(CONTINUATION))
+
+
+def test_a_peer_of_http_that_is_gone_before_its_answer(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As HAProxy is once it knows the status."""
+    asked, gone = threading.Event(), threading.Event()
+
+    def readings() -> Readings:
+        asked.set()
+        assert gone.wait(10)
+        return Readings()
+
+    server = HttpServer("127.0.0.1", 0, is_well=lambda: True, readings=readings)
+    server.daemon_threads = False  # so that it waits for them
+    server.start()
+    with socket.create_connection(("127.0.0.1", server.server_port)) as peer:
+        peer.sendall(b"GET /metrics HTTP/1.1\r\nHost: recorder\r\n\r\n")
+        assert asked.wait(10)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gone.set()
+    server.shutdown()
+    server.server_close()
+    assert (capsys.readouterr().err, caplog.text) == ("", "")
+
+
+def test_a_request_of_http_that_fails_is_logged(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> bool:
+        raise ValueError("on purpose")
+
+    server = HttpServer("127.0.0.1", 0, is_well=fail, readings=Readings)
+    server.daemon_threads = False
+    server.start()
+    with socket.create_connection(("127.0.0.1", server.server_port)) as peer:
+        peer.sendall(b"GET /healthz HTTP/1.1\r\nHost: recorder\r\n\r\n")
+        assert peer.recv(1) == b""
+    server.shutdown()
+    server.server_close()
+    assert caplog.record_tuples[0][:2] == ("recorder", logging.ERROR)
+    assert "ValueError: on purpose" in caplog.text
+    assert capsys.readouterr().err == ""
