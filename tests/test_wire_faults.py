@@ -83,6 +83,13 @@ def test_frames_behind_a_handshake_that_is_refused(wire: OverWebSocket) -> None:
     assert wire.hang_up().startswith(b"HTTP/1.1 400 ")
 
 
+@pytest.mark.parametrize("path", ["/\x1b[2J", "/\x1b[2J?rate=\x1b[2J", "/?\x1b[2J=1"])
+def test_a_path_that_is_none_does_not_reach_a_terminal(wire: OverWebSocket, path: str) -> None:
+    with pytest.raises(WireError) as raised:
+        wire.receive(handshake(path))
+    assert "\x1b" not in str(raised.value)
+
+
 def test_a_message_of_empty_pieces_takes_no_memory(wire: OverWebSocket) -> None:
     wire.receive(handshake("/"))
     wire.receive(websocket(TEXT, b"{", first=0))
