@@ -10,13 +10,16 @@ import sys
 import threading
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from recorder import Call, WireError
+from recorder import Call, RecordOptions, WireError
+from recorder.server.calls import Calls
 from recorder.server.http import HttpServer
 from recorder.server.meters import Readings
 from recorder.server.websocket import OverWebSocket, media_stream
+from recorder.writing.staged import StagedFile
 from tests.wires import (
     CONTINUATION,
     KINDS,
@@ -69,6 +72,39 @@ def test_a_process_that_stood_still_loses_nothing_of_its_calls(tmp_path: Path) -
 
 def no_call(call_id: str, rate: int) -> Call:
     raise AssertionError(call_id)
+
+
+def test_calls_are_refused_while_the_disk_is_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short calls that end faster than their files are complete are not to fill the memory."""
+    may_end = threading.Event()
+    publish = StagedFile.publish
+
+    def publish_late(file: StagedFile) -> tuple[Path, int]:
+        assert may_end.wait(10)
+        return publish(file)
+
+    monkeypatch.setattr(StagedFile, "publish", publish_late)
+
+    async def main() -> None:
+        events: list[dict[str, Any]] = []
+        options = RecordOptions.whole_call()
+        calls = Calls(options, tmp_path, events.append, most=1, most_idle_seconds=60)
+        for _ in range(2):
+            assert calls.accept()
+            one = calls.open(new_id(), 8000, lambda: None)
+            one.feed(speak=bytes(320))
+            one.hangup()
+            calls.leave(one)
+        assert calls.readings().values["unfinished_recordings",] == 2
+        assert not calls.accept()
+        assert calls.counted.values["refusals", "unfinished"] == 1
+        may_end.set()
+        await calls.finish(10)
+        assert calls.accept()
+
+    asyncio.run(main())
 
 
 @pytest.fixture

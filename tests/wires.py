@@ -272,6 +272,7 @@ class Party:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
         self.received = 0
+        self._has_come = asyncio.Event()
         self._reading = asyncio.create_task(self._read())
 
     @classmethod
@@ -290,6 +291,13 @@ class Party:
         with suppress(ConnectionError, ssl.SSLError):
             while data := await self.reader.read(1 << 16):
                 self.received += len(data)
+                self._has_come.set()
+        self._has_come.set()
+
+    async def hears(self) -> bool:
+        """Wait for the first bytes; False when it is closed instead."""
+        await asyncio.wait_for(self._has_come.wait(), PATIENCE)
+        return self.received > 0
 
     async def send(self, data: bytes) -> None:
         """Send; ConnectionError where the server has closed."""

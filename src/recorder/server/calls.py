@@ -21,6 +21,8 @@ _LOG: Final = logging.getLogger("recorder")
 # What the calls' clock passes at most from one tick to the next, in seconds: twice a tick, so that
 # a few ticks are less than a call's max_skew.
 _MOST_A_TICK: Final = 0.04
+# Recordings at once, for each call that may be open: those that wait for the disk take memory, too.
+_MOST_UNFINISHED: Final = 2
 
 
 class Calls:
@@ -53,9 +55,13 @@ class Calls:
     # -- connections -----------------------------------------------------------------------
 
     def accept(self) -> bool:
-        """Count a connection; False when there are as many as may be."""
+        """Count a connection; False when there are as many calls, or files, as may be."""
         if self._connections >= self._most:
             self.refuse("max-calls", f"{self._most} calls are open: another one is refused")
+            return False
+        if len(self._running) >= _MOST_UNFINISHED * self._most:
+            why = f"{len(self._running)} files are not complete: the disk is slower than calls end"
+            self.refuse("unfinished", why)
             return False
         self._connections += 1
         self.counted.add("connections")
@@ -135,6 +141,7 @@ class Calls:
         readings = Readings(list(self.counted.values.items()))
         calls = self._calls.copy()
         readings.add("calls", value=len(calls))
+        readings.add("unfinished_recordings", value=len(self._running))
         for call in calls:
             readings.add_audio(call.stats, call.sample_rate)
         readings.add("unwritten_bytes", value=WRITING.pending)
