@@ -132,7 +132,9 @@ class OverWebSocket:
             except OptionError as error:
                 response = self._protocol.reject(400, f"{error}\n")
                 self._protocol.send_response(response)
-                raise WireError(f"{shown(request.path)}: {error}") from None
+                # As a log may show it, whatever a peer has put into it.
+                path = request.path.encode("unicode_escape").decode()
+                raise WireError(f"{path}: {error}") from None
         self._protocol.send_response(response)
         if self._source is None:  # what came behind it is no message
             raise WireError(f"expected a WebSocket: {self._protocol.handshake_exc}")
