@@ -20,6 +20,7 @@ from recorder.server.http import HttpServer
 from recorder.server.meters import Readings
 from recorder.server.websocket import OverWebSocket, media_stream
 from recorder.writing.staged import StagedFile
+from tests import wire_faults
 from tests.wires import (
     CONTINUATION,
     KINDS,
@@ -36,6 +37,22 @@ from tests.wires import (
 )
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def test_no_fault_of_a_peer_costs_another_call_a_sample(tmp_path: Path) -> None:
+    """Each fault at once, and short calls; `python -m tests.wire_faults` does so for long."""
+    report = wire_faults.run(tmp_path, seconds=2, connections=60, max_calls=140, max_idle=5.5)
+    assert report.broken == []
+    assert report.counted == dict(report.expected)
+    assert set(report.expected) == {
+        *("protocol", "message-size", "first-message", "idle", "slow-reader", "max-calls"),
+    }
+    assert len(report.good) == 6
+    assert None not in [start for _, _, start in report.good]
+    assert (report.whole, report.lost_seconds) == (report.short, 0)
+    assert report.descriptors[0] == report.descriptors[1]
+    assert report.status == 0
+    assert "Traceback" not in report.log
 
 
 def test_a_process_that_stood_still_loses_nothing_of_its_calls(tmp_path: Path) -> None:
