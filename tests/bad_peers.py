@@ -129,12 +129,12 @@ async def _vanish(
     call_id = new_id()
     party = await Party.connect(address, shake)
     await party.send(opening(call_id))
-    _hear_nothing(party.writer.get_extra_info("socket"))
+    hear_nothing(party.writer.get_extra_info("socket"))
     await serve.until_ended(call_id)
     party.writer.transport.abort()
 
 
-def _hear_nothing(sock: socket.socket) -> None:
+def hear_nothing(sock: socket.socket) -> None:
     """Let the kernel drop all that comes to a socket: no ACK, no RST."""
     program = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))  # return 0
     attached = struct.pack("HP", 1, ctypes.addressof(program))

@@ -9,22 +9,28 @@ import struct
 import sys
 import threading
 import tracemalloc
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from recorder import Call, RecordOptions, WireError
+from recorder.server import connection
 from recorder.server.calls import Calls
 from recorder.server.http import HttpServer
 from recorder.server.meters import Readings
+from recorder.server.ticker import Ticker
 from recorder.server.websocket import OverWebSocket, media_stream
 from recorder.writing.staged import StagedFile
 from tests import wire_faults
+from tests.bad_peers import hear_nothing
 from tests.wires import (
     CONTINUATION,
     KINDS,
+    STREAM,
     TEXT,
+    Party,
     Serve,
     call,
     handshake,
@@ -82,6 +88,31 @@ def test_a_process_that_stood_still_loses_nothing_of_its_calls(tmp_path: Path) -
 
     with serving(tmp_path) as serve:
         asyncio.run(main(serve))
+
+
+@pytest.mark.slow
+def test_a_peer_that_vanishes_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is sent nothing, which would show it: a media stream."""
+    monkeypatch.setattr(connection, "_VANISHED_SECONDS", 3)
+
+    async def main() -> None:
+        options = RecordOptions.whole_call()
+        events: list[dict[str, Any]] = []
+        calls = Calls(options, tmp_path, events.append, most=1, most_idle_seconds=60)
+        make = partial(connection.Connection, media_stream, calls, Ticker(lambda _: None), set())
+        server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", 0)
+        async with server, asyncio.timeout(30):
+            party = await Party.connect(server.sockets[0].getsockname(), STREAM.shake)
+            await party.send(STREAM.opening("MZ1"))
+            while not calls.readings().values["calls",]:
+                await asyncio.sleep(0.01)
+            hear_nothing(party.writer.get_extra_info("socket"))
+            while not calls.counted.values["refusals", "vanished"]:
+                await asyncio.sleep(0.1)
+            party.writer.transport.abort()
+        await calls.finish(10)
+
+    asyncio.run(main())
 
 
 # -- parts -----------------------------------------------------------------------------------------
