@@ -328,10 +328,12 @@ async def call(
     *,
     tls: ssl.SSLContext | None = None,
     until: asyncio.Event | None = None,
+    sent_of: dict[str, int] | None = None,
 ) -> int:
     """One whole call that says this, at its pace; how many samples of it were sent.
 
-    With `until` it says it until then, or to its end. ConnectionError where the wire breaks.
+    With `until` it says it until then, or to its end. `sent_of` has what was sent so far, by call.
+    ConnectionError where the wire breaks.
     """
     party = await Party.connect(address, source.shake, tls)
     await party.send(source.opening(call_id))
@@ -341,6 +343,8 @@ async def call(
         for at in range(0, len(pcm), FRAME):
             await party.send(source.audio(pcm[at : at + FRAME]))
             sent = min(len(pcm), at + FRAME)
+            if sent_of is not None:
+                sent_of[call_id] = sent
             if until is not None and until.is_set():
                 break
             due = began + sent / signals.RATES[0] - LEAD_SECONDS
