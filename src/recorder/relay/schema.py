@@ -45,8 +45,8 @@ _MOST_DIGITS: Final = 200
 _MOST_ID: Final = 256  # characters
 _MOST_MESSAGE: Final = 600  # characters of a refusal
 _MOST_DB: Final = 40.0  # of volume, either way
-# What each may wait for when the request does not say: RELAY's own defaults.
-_INITIAL_TIMEOUT: Final = 4.0
+# What each may wait for when the request does not say, in seconds.
+_INITIAL_TIMEOUT: Final = 5.0
 _DIGIT_TIMEOUT: Final = 5.0
 _DETECT_TIMEOUT: Final = 30.0
 _END_REASONS: Final = (

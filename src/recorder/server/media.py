@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO, TYPE_CHECKING, Final
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import (
     HTTPDefaultErrorHandler,
@@ -109,12 +110,15 @@ def pcm_of(media: Media, rate: int, settings: MediaSettings) -> bytes:
         with tempfile.NamedTemporaryFile(prefix="recorder-") as file:
             _speak(media, settings.tts_command, file)
             return _decode(Path(file.name), rate, "the voice's audio")
-    parts = urlsplit(media.url)
-    if parts.scheme in {"http", "https"}:
+    try:
+        scheme = urlsplit(media.url).scheme
+    except ValueError as error:
+        raise _MediaError(f"url: {error}, got {media.url[:200]!r}") from None
+    if scheme in {"http", "https"}:
         with tempfile.NamedTemporaryFile(prefix="recorder-") as file:
             _fetch(media.url, file)
             return _decode(Path(file.name), rate, media.url)
-    if parts.scheme == "file":
+    if scheme == "file":
         return _decode(_path_of(media.url, settings.audio_directory), rate, media.url)
     raise _MediaError(f"url: expected http:, https: or file:, got {media.url[:200]!r}")
 
@@ -202,6 +206,8 @@ def _fetch(url: str, out: IO[bytes]) -> None:
         with opener.open(url, timeout=_SOCKET_SECONDS) as response:
             _copy(iter(partial(response.read1, _PIECE), b""), out)
     except (OSError, ValueError, http.client.HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()
         raise _MediaError(f"cannot fetch {url[:200]}: {error}") from None
 
 
