@@ -6,6 +6,7 @@ import os
 import ssl
 import stat
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -200,8 +201,9 @@ def test_a_message_that_is_too_long_closes_a_connection(certificates: Path) -> N
         ask(peer, "signalwire.connect", authentication=authentication)
         peer.send("x" * (1 << 20))
         assert "result" in ask(peer, "signalwire.ping")
-        with pytest.raises(ConnectionClosed):
+        with suppress(ConnectionClosed):  # it may be closed before all is sent
             peer.send("x" * ((1 << 20) + 1))
+        with pytest.raises(ConnectionClosed):
             peer.recv(timeout=30)
         assert peer.protocol.close_code == 1009
         with server.connect() as other:
