@@ -531,7 +531,7 @@ def test_a_wait_goes_on_over_a_connection_that_is_cut(certificate: Path, tmp_pat
                 cable.cut()
                 # While the client is away: a second at least.
                 caller._script = iter([dtmf("#"), SILENCE])
-                await server.until(lambda: len(server.events[str(caller.id)]) == 2)
+                await server.until(lambda: len(server.events.get(str(caller.id), [])) == 2)
                 found = json.loads(await program.line())
                 await asyncio.wait_for(asyncio.gather(*calls), PATIENCE)
             cable.close()
