@@ -25,6 +25,9 @@ ROOMS = [
     " sources.telephone_event sources.codecs sources",
     "__init__",
     "call reports action",
+    "publishing publishing.agent publishing.publication publishing.lines publishing.outbox"
+    " publishing.targets publishing.destinations publishing.webhook publishing.storage"
+    " publishing.attempts publishing.signature",
     "recording.recordings recording.session recording.state recording",
     "writing.writer writing writing.recovery writing.staged writing.mp3 writing.wav writing.mixing"
     " writing.disk",

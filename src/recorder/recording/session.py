@@ -108,9 +108,15 @@ class Session:
         *,
         publish: Callable[[RecordEvent, bool], None],
         failed: Callable[[], None],
+        opening: Callable[[RecordEvent, Path], None] | None = None,
     ) -> None:
-        """Have its events published, with whether that is the last, and failures reported."""
+        """Have its events published, with whether that is the last, and failures reported.
+
+        `opening` is called before all events, once the file is there, with how it stands and where
+        the file is until it is complete.
+        """
         self._publish = publish
+        self._opening = opening
         self.writer.failed = failed
 
     # -- state ----------------------------------------------------------------------------
@@ -384,6 +390,9 @@ class Session:
 
     def opened(self) -> None:
         """The file is open: its name is known. Called in the background, or at once."""
+        if self._opening is not None:
+            event = self._event(self.state, self.path, samples=0)
+            self._opening(event, self.writer.file.staged)
         self._is_open = True
         self._announce_waiting()
 
