@@ -17,6 +17,7 @@ from recorder.placement.beep import SECONDS as BEEP_SECONDS
 from recorder.sources.audiosocket import AudioSocket
 from tests import signals
 from tests.command import read
+from tests.fuzz.wires import weight
 from tests.recordings import NO_LIMITS, audio_of
 from tests.signals import VOICEMAIL, Pcm
 
@@ -321,6 +322,47 @@ def test_what_is_no_audiosocket(make_call: Callable[..., Call], data: bytes, say
     wire = Wire(make_call)
     with pytest.raises(WireError, match=says):
         wire.source.receive(data)
+
+
+def test_what_came_before_what_is_no_audiosocket_is_recorded(
+    make_call: Callable[..., Call],
+) -> None:
+    """In the same piece, as in another."""
+    said = signals.noise(0.1, -20)
+    wire = Wire(make_call)
+    with pytest.raises(WireError):
+        wire.source.receive(OPENING + audio(said) + b"\x42\0\0")
+    wire.source.end()
+    assert np.array_equal(audio_of(wire.action.join(10)), said)
+
+
+def test_another_rate_in_a_call_that_cannot_be_resampled_to_its_own(
+    make_call: Callable[..., Call],
+) -> None:
+    wire = Wire(make_call)
+    wire.tick(OPENING + audio(signals.silence(0.02, 12000), 0x11))
+    with pytest.raises(WireError, match="expected audio of one rate, got 8000 Hz after 12000 Hz"):
+        wire.source.receive(audio(signals.silence(0.02)))
+    wire.source.end()
+    assert wire.action.join(10).state == "finished"
+
+
+def test_nothing_is_kept_of_what_comes_after_the_end(make_call: Callable[..., Call]) -> None:
+    wire = Wire(make_call)
+    wire.tick(OPENING + message(0x00, b"") + bytes(1000))
+    for _ in range(100):
+        assert wire.source.receive(bytes(1000)) == b""
+    assert weight(wire.source) < 2000
+
+
+def test_a_long_error_of_asterisk_s_is_reported_in_short(
+    make_call: Callable[..., Call], caplog: pytest.LogCaptureFixture
+) -> None:
+    wire = Wire(make_call)
+    with caplog.at_level(logging.WARNING, logger="recorder"):
+        wire.tick(OPENING + message(0xFF, b"\x01" * 60000))
+    assert "reports error 0x0101" in caplog.text
+    assert len(caplog.text) < 300
 
 
 def test_a_connection_that_ends_before_its_call(make_call: Callable[..., Call]) -> None:

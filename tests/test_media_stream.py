@@ -599,6 +599,23 @@ def test_a_timestamp_far_ahead_of_the_clock_loses_nothing(connect: Callable[...,
     assert server.call.stats.speak.late == 0
 
 
+@pytest.mark.parametrize("tracks", [("inbound",), ("inbound", "outbound")])
+def test_timestamps_that_always_jump_run_away_from_no_clock(
+    connect: Callable[..., Server], tracks: tuple[str, ...]
+) -> None:
+    """A sender that counts samples in place of milliseconds, for instance."""
+    server = connect("twilio")
+    for k, data in enumerate(frames_of("twilio", 40)):
+        server.seconds += 0.02
+        for track in tracks:
+            server.receive(twilio_media(8 * k, track, data))
+        assert server.call.position / 8000 - server.seconds < 0.25
+    assert server.call.stats.speak.late == server.call.stats.speak.overlap == 0
+    speak = server.audio()[:, 0]
+    expected = in_the_file(SPEECH[:6400], "pcmu")
+    assert np.array_equal(speak[speak != 0], expected[expected != 0])
+
+
 def test_audio_without_timestamps_lies_where_it_arrives(connect: Callable[..., Server]) -> None:
     server = connect("vonage")
     first, second = frames_of("vonage", 2)
@@ -656,6 +673,41 @@ def test_messages_in_any_order_within_the_window(
     # Where it starts anywhere, it is placed once the window is full.
     assert expected.tobytes() in server.audio()[:, 0].tobytes()
     assert server.call.stats.speak.late == server.call.stats.speak.overlap == 0
+
+
+@pytest.mark.parametrize("name", ["twilio", "signalwire", "telnyx", "plivo"])
+@pytest.mark.parametrize("seed", mostly_slow(range(100), 0, 1, 2))
+def test_samples_are_equal_where_messages_arrived_and_silence_where_not(
+    connect: Callable[..., Server], name: str, seed: int
+) -> None:
+    """Any loss of two messages or more, since less is jitter; of Telnyx's also any order."""
+    rng = np.random.default_rng(seed)
+    server, wire = connect(name), SESSIONS[name]
+    n = wire.rate // 50
+    count = len(SPEECH) // n
+    came = np.ones(count, bool)
+    for start in rng.integers(2, count - 12, 3):
+        came[start : start + rng.integers(2, 10)] = False
+    came[1:][came[1:] & ~came[:-1] & ~np.append(came[2:], True)] = False  # none between two losses
+    frames = frames_of(name, count)
+    places = np.arange(count) + (0.0 if name != "telnyx" else rng.integers(0, 3, count))
+    places[0] = 0
+    order = sorted(np.flatnonzero(came), key=lambda k: (places[k], k))
+    now = 0
+    for k in order:
+        while now <= places[k]:
+            server.seconds += 0.02
+            server.source.tick()
+            now += 1
+        for _ in range(1 if name != "telnyx" else rng.integers(1, 3)):
+            server.receive(wire.media(int(k), "inbound", frames[k]))
+    expected = in_the_file(SPEECH[: count * n], wire.encoding).copy()
+    expected[np.repeat(~came, n)] = 0
+    speak = server.audio()[:, 0]
+    assert np.array_equal(speak[: len(expected)], expected[: len(speak)])
+    assert not speak[len(expected) :].any()
+    assert len(speak) >= (1 + np.flatnonzero(came)[-1]) * n
+    assert server.call.stats.speak.late == 0
 
 
 def test_a_message_that_never_comes_is_silence(
@@ -933,6 +985,25 @@ def test_what_is_not_of_the_dialect(
 ) -> None:
     with pytest.raises(WireError, match=why):
         connect(name).source.receive(message)
+
+
+@pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"a":', "}")])
+@pytest.mark.parametrize("message", ['"media","media":%s', '"dtmf","dtmf":{"digit":%s}'])
+def test_values_of_any_number_of_levels(
+    connect: Callable[..., Server], message: str, start: str, end: str
+) -> None:
+    """Also of some that Python can read, but not show."""
+    server = connect("twilio")
+    for levels in range(1, 1000):
+        deep = message % (start * levels + "1" + end * levels)
+        with pytest.raises(WireError) as caught:
+            server.receive(f'{{"event":{deep}}}')
+        assert len(str(caught.value)) < 300
+
+
+def test_values_that_are_many_but_not_deep(connect: Callable[..., Server]) -> None:
+    wide = ",".join(["[[1],{}]"] * 1000)
+    assert connect("twilio").receive(f'{{"event":"new","values":[{wide}]}}') == []
 
 
 def test_a_start_of_another_dialect_than_was_given(make_call: Callable[..., Call]) -> None:

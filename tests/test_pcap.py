@@ -4,13 +4,15 @@
 import io
 import random
 import sys
+import tracemalloc
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pytest
 
-from recorder import FileError
+from recorder import FileError, OptionError
+from recorder import detect as recorder_detect
 from recorder.detection.core import g711_decode
 from recorder.sources.capture import capture_legs
 from recorder.sources.pcap import datagrams, is_capture
@@ -30,6 +32,7 @@ from tests.captures import (
     sip,
 )
 from tests.command import OFF, read, recorder
+from tests.marks import mostly_slow
 from tests.rtp_packets import decoded, event_payload, golden, packet
 from tests.signals import Pcm
 
@@ -369,6 +372,18 @@ def test_what_an_asterisk_sent(tmp_path: Path) -> None:
     assert np.array_equal(read(tmp_path / "o.wav"), sent)
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "-1", "\u0664\u0664", "x", ""])
+@pytest.mark.parametrize("where", [f"audio {A[1]}", "rtpmap:96"])
+def test_an_sdp_with_numbers_that_are_none(tmp_path: Path, number: str, where: str) -> None:
+    """Python refuses to read one of thousands of digits."""
+    name, _ = where.replace(":", " ").split()
+    (start, source, destination, invite), answer = dialog(rtpmaps=("96 L16/8000",))
+    broken = invite.replace(where.encode(), f"{where[: len(name) + 1]}{number}".encode())
+    assert broken != invite
+    sent = [(start, source, destination, broken), answer, *both(start=0.5)]
+    assert np.array_equal(record(tmp_path, write(tmp_path, sent)), EXPECTED)
+
+
 # -- digits ----------------------------------------------------------------------------------------
 
 
@@ -395,6 +410,54 @@ def test_an_event_behind_the_last_audio(tmp_path: Path) -> None:
     result = recorder("record", "call.pcap", *options, "-o", "o.wav", folder=tmp_path)
     record = result.event["params"]["record"]
     assert (record["reason"], record["digit"], record["duration"]) == ("terminator", "#", 3.0)
+
+
+# -- what takes long -----------------------------------------------------------------------------
+
+
+def test_a_capture_that_lasts_for_days_is_not_held_as_silence() -> None:
+    """A packet in five minutes: 100 of them last for eight hours, which would be 480 MB."""
+    data = signals.g711(SPEAK[:160], "pcmu")
+    sent = [(299.0 * k, A, B, packet(0, k, 2392000 * k, 1, data)) for k in range(100)]
+    tracemalloc.start()
+    legs = capture_legs(io.BytesIO(pcap(framed(sent))), "x")
+    found = [
+        (n, at) for n, (pcm,) in enumerate(legs.blocks) for at in [pcm.find(ulaw(SPEAK[:160]))]
+    ]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000
+    assert sum(at >= 0 for _, at in found) == 100
+    assert legs.length == 299 * 99 * 8000 + 160
+
+
+# -- what was not captured, or in another order ----------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", mostly_slow(range(200), 0, 1, 2, 3))
+def test_samples_are_equal_where_packets_were_captured_and_silence_where_not(seed: int) -> None:
+    """Whichever are missing, twice, and later than others, in either kind of file."""
+    rng = random.Random(seed)
+    expected = EXPECTED.copy()
+    sent: Sent = []
+    for channel, (start, stream) in enumerate(
+        ((0.0, rtp(SPEAK, A, B)), (0.5, rtp(LISTEN, B, A, start=0.5, ssrc=2)))
+    ):
+        for number, (at, a, b, data) in enumerate(stream):
+            if number > 5 and rng.random() < 0.1:
+                place = round(start * 8000) + 160 * number
+                expected[place : place + 160, channel] = 0
+                continue
+            delay = 0.099 * rng.random() if number > 5 and rng.random() < 0.2 else 0
+            sent += [(at + delay, a, b, data)] * rng.choice([1, 1, 1, 2])
+    frames = framed(sent)
+    rng.shuffle(frames)  # some writers do not sort: the time of each says when it came
+    data = pcap(frames) if rng.random() < 0.5 else pcapng([(at, ETHERNET, x) for at, x in frames])
+    legs = capture_legs(io.BytesIO(data), "x")
+    parts = [b"".join(leg) for leg in zip(*legs.blocks, strict=True)]
+    found = np.stack([np.frombuffer(leg, np.int16) for leg in parts], axis=1)
+    assert np.array_equal(found, expected[: len(found)])
+    assert not expected[len(found) :].any()
 
 
 # -- what cannot be read ---------------------------------------------------------------------------
@@ -455,6 +518,22 @@ def test_detect(tmp_path: Path) -> None:
     assert result.status == 0, result.err
     assert set(result.event["legs"]) == {"speak", "listen"}
     assert result.event["duration"] == len(EXPECTED) / 8000
+
+
+def test_detect_from_python(tmp_path: Path) -> None:
+    tone = np.concatenate([signals.noise(1, -50), signals.dtmf("5"), signals.noise(0.9, -50)])
+    write(tmp_path, rtp(tone, A, B) + rtp(LISTEN, B, A, start=0.5, ssrc=2))
+    found = recorder_detect(tmp_path / "call.pcap")
+    assert [one.digit for one in found.digits] == ["5"]
+    assert found.listen is not None
+    assert (found.sample_rate, found.duration) == (8000, len(LISTEN) / 8000 + 0.5)
+    others: list[dict[str, Any]] = [{"sample_rate": 8000}, {"encoding": "pcmu"}, {"channels": [1]}]
+    for options in others:
+        with pytest.raises(OptionError, match=r"call\.pcap is a capture, which has both legs"):
+            recorder_detect(str(tmp_path / "call.pcap"), **options)
+    (tmp_path / "x.pcap").write_bytes(pcap([]))
+    with pytest.raises(FileError, match="it has no RTP of a call"):
+        recorder_detect(tmp_path / "x.pcap")
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,7 @@ ROOMS = [
     " server.lines server.settings server.stopping server.ticker server.meters server",
     "sources.audiosocket sources.asterisk_websocket sources.asterisk_control"
     " sources.media_stream sources.dialects sources.stream_events sources.tracks"
-    " sources.forms sources.messages sources.playback sources.arrival sources.pcm",
-    "sources.capture sources.captured_calls sources.sip sources.pcap sources.rtp"
-    " sources.rtp_receiver sources.rtp_streams sources.reordering sources.rtp_packets"
-    " sources.telephone_event sources.codecs sources",
+    " sources.forms sources.messages sources.playback sources.arrival sources.pcm sources.rtp",
     "__init__",
     "call reports action",
     "publishing publishing.agent publishing.publication publishing.lines publishing.outbox"
@@ -31,7 +28,11 @@ ROOMS = [
     "recording.recordings recording.session recording.state recording",
     "writing.writer writing writing.recovery writing.staged writing.mp3 writing.wav writing.mixing"
     " writing.disk",
-    "detection.detect reading detection.masking detection.watch detection.digits detection",
+    "detection.detect",
+    "sources.capture sources.captured_calls sources.sip sources.pcap sources.rtp_receiver"
+    " sources.rtp_streams sources.reordering sources.rtp_packets sources.telephone_event"
+    " sources.codecs sources",
+    "reading detection.masking detection.watch detection.digits detection",
     "placement.legs placement.inputs placement.playout placement.beep placement.timeline"
     " placement.clock placement.resampling placement.frames placement",
     "runtime.lifecycle runtime.handlers runtime.threads runtime.lanes runtime.turns"

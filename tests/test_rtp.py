@@ -4,10 +4,7 @@
 import contextlib
 import logging
 import random
-import shutil
-import socket
 import struct
-import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +18,16 @@ from recorder.reading import LEGS
 from recorder.sources.rtp import Audio, Press, RtpLeg, RtpReceiver, is_rtcp, parse
 from tests import signals
 from tests.conftest import Events
+from tests.marks import mostly_slow
+from tests.rtp_loss import (
+    CODECS,
+    HAS_FFMPEG,
+    Network,
+    ffmpeg,
+    packets_of,
+    recorded,
+    sent_by_ffmpeg,
+)
 from tests.rtp_packets import Stream, decoded, golden, packet
 from tests.signals import Pcm
 
@@ -460,14 +467,11 @@ def test_what_is_not_decoded_is_said_once(
 # -- what ffmpeg sends -----------------------------------------------------------------------------
 
 
-def ffmpeg(codec: str, rate: int, *output: str) -> bytes:
-    command = ["ffmpeg", "-loglevel", "error", "-i", str(signals.VOICEMAIL), "-t", "1"]
-    command += ["-ar", str(rate), "-ac", "1", "-c:a", codec, *output]
-    return subprocess.run(command, check=True, capture_output=True).stdout
+needs_ffmpeg = pytest.mark.skipif(not HAS_FFMPEG, reason="needs ffmpeg")
 
 
+@needs_ffmpeg
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg")
 @pytest.mark.parametrize(
     ("codec", "raw", "rate", "payload_type"),
     [
@@ -481,20 +485,11 @@ def ffmpeg(codec: str, rate: int, *output: str) -> bytes:
 @pytest.mark.parametrize("loss", [0, 0.2])
 def test_what_ffmpeg_sends(codec: str, raw: str, rate: int, payload_type: int, loss: float) -> None:
     """In order, and with loss, duplicates and reordering."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
-        wire.bind(("127.0.0.1", 0))
-        port = wire.getsockname()[1]
-        ffmpeg(codec, rate, "-f", "rtp", f"rtp://127.0.0.1:{port}?rtcpport={port}")
-        wire.setblocking(False)
-        received = []
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                received.append(wire.recv(2048))
+    received = sent_by_ffmpeg(codec, rate)
     packets = [data for data in received if not is_rtcp(data)]
     assert {parse(data).payload_type for data in packets} == {payload_type}
     assert len(packets) < len(received)  # its sender reports
-    whole = ffmpeg(codec, rate, "-f", raw, "-")
+    whole = ffmpeg(codec, rate, 1, "-f", raw, "-")
     assert b"".join(parse(data).payload for data in packets) == whole
     types = {payload_type: f"L16/{rate}"} if payload_type == 97 else {}
 
@@ -525,3 +520,32 @@ def test_what_ffmpeg_sends(codec: str, raw: str, rate: int, payload_type: int, l
         at = (one.timestamp - start) & 0xFFFFFFFF
         expected[at : at + len(pcm)] = pcm
     assert np.array_equal(laid(events, rate), expected)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("wraps", [False, True])
+@pytest.mark.parametrize("changes", [False, True])
+@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("seed", mostly_slow(range(20), 0))
+def test_what_ffmpeg_sends_through_a_network_is_recorded_where_it_arrives(
+    tmp_path: Path, name: str, changes: bool, wraps: bool, seed: int
+) -> None:
+    """With loss, reordering and duplicates, across the wrap of both counters and another SSRC."""
+    network = Network(loss=0.1, reorder=0.2, twice=0.1)
+    found = recorded(tmp_path, name, network, seed=seed, seconds=2, wraps=wraps, changes=changes)
+    assert found.sent >= 100
+    assert 0.7 * found.sent < found.arrived < found.sent
+    assert found.twice
+    assert (found.equal, found.silent, found.late) == (found.due, found.lost, 0)
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("name", CODECS)
+def test_what_ffmpeg_sends_is_recorded_as_it_encodes_it(tmp_path: Path, name: str) -> None:
+    found = recorded(tmp_path, name, Network())
+    codec = CODECS[name]
+    payloads = b"".join(parse(data).payload for data in packets_of(name))
+    forms = {"PCMU": "mulaw", "PCMA": "alaw", "L16": "s16be"}
+    assert payloads == ffmpeg(codec.encoder, codec.rate, 1, "-f", forms[name], "-")
+    assert found.arrived == found.sent >= 50
+    assert found.equal == found.due == codec.rate

@@ -3,16 +3,13 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import click
 
-from recorder.errors import OptionError
 from recorder.reading import RAW_ENCODINGS, AudioFile, FileLegs, RawEncoding, legs_of, open_audio
-from recorder.sources.capture import capture_legs
+from recorder.sources.capture import capture_legs, only_capture_error, open_capture
 from recorder.sources.pcap import is_capture
 
 if TYPE_CHECKING:
@@ -55,12 +52,10 @@ class Inputs:
             capture = _capture(name)
             if capture is None:
                 continue
-            if len(names) > 1 or self._rate or self._encoding or self._channels:
-                raise OptionError(
-                    f"{name} is a capture, which has both legs and says how they are encoded: give"
-                    " it alone, without --rate, --encoding and --channels"
-                )
-            return capture_legs(capture, name)
+            with capture:
+                if len(names) > 1 or self._rate or self._encoding or self._channels:
+                    raise only_capture_error(name)
+                return capture_legs(capture, name)
         return legs_of([self._open(name) for name in names], self._channels)
 
     def _open(self, name: str) -> AudioFile:
@@ -81,11 +76,7 @@ def _capture(name: str) -> "IO[bytes] | None":
     if name == "-":
         stdin = cast("BufferedReader", sys.stdin.buffer) if sys.stdin is not None else None
         return stdin if stdin is not None and is_capture(stdin.peek(4)) else None
-    if Path(name).is_file():  # of a pipe, what is read here would be missing later
-        with suppress(OSError), Path(name).open("rb") as stream:
-            if is_capture(stream.read(4)):
-                return BytesIO(Path(name).read_bytes())
-    return None
+    return open_capture(name)
 
 
 def input_options(command: Callable[..., None]) -> Callable[..., None]:

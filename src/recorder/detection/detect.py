@@ -156,13 +156,13 @@ def detect(
     encoding: "RawEncoding | None" = None,
     channels: Sequence[int] | None = None,
 ) -> Detection:
-    """Find the digits and the voice on one leg, or on both legs of an audio file.
+    """Find the digits and the voice on one leg, or on both legs of an audio file or a capture.
 
     `pcm` is all audio of a leg, at `sample_rate`, or the path of a file that libsndfile reads: of
     a mono file there is the speak leg, of a stereo file left is speak and right is listen, and
     `channels` chooses otherwise, the first one being 1. Other rates than those of calls are
     resampled. Raw audio needs a `sample_rate`, and an `encoding`, pcm16, pcmu, pcma or gsm, where
-    the file's name does not say it.
+    the file's name does not say it. Of a pcap file it is the longest call, and digits are tones.
 
     Raises OptionError, FrameError for audio that is no frame of one leg, and FileError for a file
     that cannot be read.
@@ -170,7 +170,15 @@ def detect(
     check_number("input_sensitivity", input_sensitivity, 100)
     if isinstance(pcm, (str, os.PathLike)):
         from recorder import reading  # here: who feeds frames does not need it
+        from recorder.sources import capture
 
+        packets = capture.open_capture(pcm)
+        if packets is not None:
+            with packets:
+                if any(one is not None for one in (sample_rate, encoding, channels)):
+                    raise capture.only_capture_error(str(pcm))
+                legs = capture.capture_legs(packets, str(pcm))
+            return detect_legs(legs, input_sensitivity)
         file = reading.open_audio(pcm, sample_rate, encoding)
         return detect_legs(reading.legs_of([file], channels), input_sensitivity)
     if channels is not None:

@@ -170,6 +170,8 @@ class Resampler:
         """
         if not self._due:
             return b""
+        self._batch.append(self._carried)
+        self._carried = b""
         rest = self._exactly_due(self._resample(last=True))
         self._stream.clear()
         self._due = self._given = self._kept_from = 0
@@ -179,7 +181,7 @@ class Resampler:
     def peek(self) -> bytes:
         """What `flush` would give, to within rounding; the stream continues."""
         ahead = self._given - self._kept_from * self._out_rate // self._in_rate
-        kept = core.pcm_to_floats(bytes(self._kept) + b"".join(self._batch))
+        kept = core.pcm_to_floats(bytes(self._kept) + b"".join(self._batch) + self._carried)
         out = resample(kept, self._in_rate, self._out_rate)
         return self._exactly_due(core.rounded_to_pcm(out[ahead:]))
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from recorder.action import RecordAction
 
 _LOG: Final = logging.getLogger("recorder")
+# What the calls' clock passes at most from one tick to the next, in seconds: twice a tick, so that
+# a few ticks are less than a call's max_skew.
+_MOST_A_TICK: Final = 0.04
+# Recordings at once, for each call that may be open: those that wait for the disk take memory, too.
+_MOST_UNFINISHED: Final = 2
 
 
 class Calls:
@@ -41,7 +46,7 @@ class Calls:
         self._most = most
         self.most_idle_seconds = most_idle_seconds
         self.now = asyncio.get_running_loop().time
-        self._set_up_at: float | None = None
+        self._ticked = self.now()
         self._running: set[RecordAction] = set()
         self._connections = 0
         self._calls: set[Call] = set()
@@ -50,9 +55,13 @@ class Calls:
     # -- connections -----------------------------------------------------------------------
 
     def accept(self) -> bool:
-        """Count a connection; False when there are as many as may be."""
+        """Count a connection; False when there are as many calls, or files, as may be."""
         if self._connections >= self._most:
             self.refuse("max-calls", f"{self._most} calls are open: another one is refused")
+            return False
+        if len(self._running) >= _MOST_UNFINISHED * self._most:
+            why = f"{len(self._running)} files are not complete: the disk is slower than calls end"
+            self.refuse("unfinished", why)
             return False
         self._connections += 1
         self.counted.add("connections")
@@ -70,26 +79,31 @@ class Calls:
         self.counted.add("refusals", what)
         _LOG.warning("%s (%s, %d so far)", why, what, self.counted.values["refusals", what])
 
+    # -- time ------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Let 20 ms pass for the calls, or what has passed of a stall."""
+        self._ticked = self.present
+
+    @property
+    def present(self) -> float:
+        """What time it is for calls.
+
+        While this process stood still no call was silent: what was said is still to be read. So
+        their clock does not jump, but catches up by ticks, between which is read.
+        """
+        return min(self.now(), self._ticked + _MOST_A_TICK)
+
     # -- calls -----------------------------------------------------------------------------
 
     def open(self, call_id: str, rate: int, ended: Callable[[], None]) -> Call:
         """Make a call whose wire has audio of this rate; `ended` is called after its recording."""
-        # No time passes while it is set up: the audio that opens it is in the file from its start.
-        self._set_up_at = self.now()
-        try:
-            return self._set_up(call_id, rate, ended)
-        finally:
-            self._set_up_at = None
-
-    def _clock(self) -> float:
-        return self.now() if self._set_up_at is None else self._set_up_at
-
-    def _set_up(self, call_id: str, rate: int, ended: Callable[[], None]) -> Call:
+        clock = _Clock(self)
         call = Call(
             **call_rates(rate),
             call_id=call_id or None,
             directory=self._directory,
-            live=self._clock,
+            live=clock,
         )
 
         def take(event: RecordEvent) -> None:
@@ -103,6 +117,8 @@ class Calls:
         action = call.record(self._options)
         self._running.add(action)
         self._calls.add(call)
+        # No time has passed meanwhile: the audio that opens it is in the file from its start.
+        clock.start(call)
         return call
 
     def _count(self, event: RecordEvent) -> None:
@@ -125,7 +141,33 @@ class Calls:
         readings = Readings(list(self.counted.values.items()))
         calls = self._calls.copy()
         readings.add("calls", value=len(calls))
+        readings.add("unfinished_recordings", value=len(self._running))
         for call in calls:
             readings.add_audio(call.stats, call.sample_rate)
         readings.add("unwritten_bytes", value=WRITING.pending)
         return readings
+
+
+class _Clock:
+    """A live call's clock: it stands until `start`, and passes as far as audio says in a stall."""
+
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._began = calls.present
+        self._call: Call | None = None
+        self._is_asking = False  # the call, which asks back
+
+    def start(self, call: Call) -> None:
+        """Let time pass."""
+        self._call = call
+
+    def __call__(self) -> float:
+        if self._call is None:
+            return self._began
+        present, now = self._calls.present, self._calls.now()
+        if present < now and not self._is_asking:
+            self._is_asking = True
+            said = self._began + self._call.position / self._call.sample_rate
+            self._is_asking = False
+            present = min(now, max(present, said))
+        return present

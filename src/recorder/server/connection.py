@@ -141,9 +141,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer has gone, or this side has closed."""
-        del exc
         if self._transport is None:
             return
+        if isinstance(exc, TimeoutError) and not self._is_closing:
+            peer = self._transport.get_extra_info("peername")
+            self._calls.refuse("vanished", f"{peer}: nothing answers there")
         self._transport = None
         self._connections.discard(self)
         self._leave()

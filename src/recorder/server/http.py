@@ -5,11 +5,13 @@ The metrics are in the text form of Prometheus, by the library `prometheus-clien
 `serve`.
 """
 
+import logging
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Final
+from typing import Any, Final
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import (
@@ -22,6 +24,7 @@ from prometheus_client.core import (
 from recorder.errors import FileError
 from recorder.server.meters import BUCKETS, METERS, Meter, Readings
 
+_LOG: Final = logging.getLogger("recorder")
 _PATIENCE_SECONDS: Final = 5.0  # for a request
 _PREFIX: Final = "recorder_"
 
@@ -58,6 +61,12 @@ class HttpServer(ThreadingHTTPServer):
     def start(self) -> None:
         """Serve until `shutdown`."""
         threading.Thread(target=self.serve_forever, name="recorder-http", daemon=True).start()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log what went wrong, but for a peer that is gone before its answer."""
+        del request
+        if not isinstance(sys.exception(), ConnectionError):
+            _LOG.exception("%s: its request failed", client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

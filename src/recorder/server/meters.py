@@ -26,6 +26,9 @@ METERS: Final[dict[str, Meter]] = {
         kind="counter", what="Connections that were refused or broken off", labels=("why",)
     ),
     "calls": Meter(kind="gauge", what="Calls that are open"),
+    "unfinished_recordings": Meter(
+        kind="gauge", what="Recordings that go on, or whose files are not complete yet"
+    ),
     "recordings": Meter(
         kind="counter", what="Recordings that have ended", labels=("state", "reason")
     ),

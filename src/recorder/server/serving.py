@@ -98,6 +98,7 @@ class Server:
 
     def _on_tick(self, lateness: float) -> None:
         self._ticked = self._now()
+        self._calls.tick()
         self._calls.counted.add_lateness(lateness)
 
     @property

@@ -132,8 +132,12 @@ class OverWebSocket:
             except OptionError as error:
                 response = self._protocol.reject(400, f"{error}\n")
                 self._protocol.send_response(response)
-                raise WireError(f"{request.path}: {error}") from None
+                # As a log may show it, whatever a peer has put into it.
+                path = request.path.encode("unicode_escape").decode()
+                raise WireError(f"{path}: {error}") from None
         self._protocol.send_response(response)
+        if self._source is None:  # what came behind it is no message
+            raise WireError(f"expected a WebSocket: {self._protocol.handshake_exc}")
 
     def _take(self, frame: Frame) -> None:
         if frame.opcode is Opcode.CLOSE:
@@ -143,7 +147,8 @@ class OverWebSocket:
             return
         if frame.opcode is not Opcode.CONT:
             self._is_text = frame.opcode is Opcode.TEXT
-        self._parts.append(frame.data)
+        if frame.data:  # else they would grow without end, and never be too long
+            self._parts.append(frame.data)
         if not frame.fin:
             return
         data, self._parts = b"".join(self._parts), []

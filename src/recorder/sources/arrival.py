@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 # Less between two pieces of audio is jitter.
 _GAP_SECONDS: Final = 0.05
+# After a gap: audio that was held back need not come all at once.
+_PATIENCE_SECONDS: Final = 0.06
 _MOST_WAITING_SECONDS: Final = 2  # where nobody calls `flush`
 
 
@@ -28,7 +30,8 @@ class Arrival:
     and continues.
 
     `feed(data, at)` passes audio to the call, whose frames have `bytes_a_second`; `at` is None for
-    what continues its leg. Audio waits for `flush`: one long frame costs less than many short ones.
+    what continues its leg. Audio waits for `tick`, which feeds it but for what came behind a gap
+    just now, or `flush`, which feeds all: one long frame costs less than many short ones.
     """
 
     def __init__(
@@ -43,6 +46,8 @@ class Arrival:
         self._bytes_a_second = bytes_a_second
         self._feed = feed
         self._gap = round(_GAP_SECONDS * call.sample_rate)
+        self._patience = round(_PATIENCE_SECONDS * call.sample_rate)
+        self._patient_until = 0
         self._waiting = bytearray()
         self._at: int | None = None  # where it begins, if behind a gap
         self._fed = 0  # where the leg continues, after what was fed
@@ -56,15 +61,25 @@ class Arrival:
         if start - end >= self._gap or not end:
             self.flush()
             self._at = start
+            self._patient_until = present + self._patience if end else 0
         elif self._at is not None:
             begin = present - self._samples(len(self._waiting) + len(data))
-            self._at = max(self._fed, min(self._at, begin))
+            self._at = min(self._at, begin)
+            if self._at - self._fed < self._gap:  # most of it was a stall: what is left is jitter
+                self._at = self._fed
+                self._patient_until = 0
         self._waiting += data
         if len(self._waiting) >= _MOST_WAITING_SECONDS * self._bytes_a_second:
             self.flush()
 
+    def tick(self) -> None:
+        """Feed what waits, unless it may turn out to have been held back."""
+        if self._call.position >= self._patient_until:
+            self.flush()
+
     def flush(self) -> None:
-        """Feed what waits."""
+        """Feed what waits, and wait for nothing."""
+        self._patient_until = 0
         if not self._waiting:
             return
         data, at = bytes(self._waiting), self._at

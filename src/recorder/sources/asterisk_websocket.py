@@ -79,9 +79,10 @@ class AsteriskWebSocket:
         elif self._arrival is not None:
             self._take(self._arrival, bytes(message))
         else:  # one call in ten sends audio first
+            size = len(self._early) + len(message)
+            if size > _MOST_EARLY:
+                raise WireError(f"expected MEDIA_START, got {size} bytes of audio")
             self._early += message
-            if len(self._early) > _MOST_EARLY:
-                raise WireError(f"expected MEDIA_START, got {len(self._early)} bytes of audio")
         return []
 
     def _take(self, arrival: Arrival, data: bytes) -> None:
@@ -139,8 +140,8 @@ class AsteriskWebSocket:
         try:
             self._feed()
             call.digit(str(digit))
-        except OptionError as error:
-            raise WireError(f"DTMF_END: {error}") from None
+        except OptionError:
+            raise WireError(f"DTMF_END: expected a digit, got {excerpt(digit)}") from None
         except CallEndedError:
             self.ended = True
 
@@ -159,7 +160,8 @@ class AsteriskWebSocket:
         if self.call is None or self._playback is None or self.ended:
             return []
         try:
-            self._feed()
+            if self._arrival is not None:
+                self._arrival.tick()
             if not self._may_send:
                 let_time_pass(self.call)
                 return []

@@ -46,6 +46,7 @@ _RATES: Final = {
 _LOG: Final = logging.getLogger("recorder")
 _HEADER: Final = struct.Struct(">BH")
 _TICKS_A_SECOND: Final = 50
+_MOST_SHOWN: Final = 16  # bytes of an error, which has one
 # A party that waits sends nothing: then the call begins without its rate.
 _PATIENCE_TICKS: Final = 5
 _USUAL: Final = 0x10
@@ -93,7 +94,7 @@ class AudioSocket:
                 break
             at = begin + length
             self._take(kind, data[begin:at])
-        self._waiting = data[at:]
+        self._waiting = b"" if self.ended else data[at:]
         return b""
 
     def tick(self) -> bytes:
@@ -110,7 +111,8 @@ class AudioSocket:
             self._open()
         if not self._to_send:
             assert self.call is not None
-            self._feed()
+            if self._arrival is not None:
+                self._arrival.tick()
             self.call.advance()
             size = self._size
             pcm = self.call.playout(size // SAMPLE_BYTES * self._ticks_a_feed)
@@ -129,6 +131,7 @@ class AudioSocket:
     def end(self) -> None:
         """The connection is closed: hang up."""
         self.ended = True
+        self._waiting = b""
         if self.call is not None:
             with suppress(CallEndedError):
                 self._feed()
@@ -158,7 +161,8 @@ class AudioSocket:
             self._take_digit(payload)
         else:
             if kind == _ERROR:
-                _LOG.warning("call %r: Asterisk reports error 0x%s", self.call_id, payload.hex())
+                code = payload[:_MOST_SHOWN].hex()
+                _LOG.warning("call %r: Asterisk reports error 0x%s", self.call_id, code)
             self.end()
 
     def _take_digit(self, payload: bytes) -> None:
@@ -195,13 +199,13 @@ class AudioSocket:
 
     def _resampled(self, kind: int, pcm: bytes) -> bytes:
         """Of a party that waited first, when the call was opened without its rate."""
-        if self._resampler is None:
+        if self._resampler is None and _RATES[self._kind] in core.SAMPLE_RATES:
             self._resampled_kind = kind
             self._resampler = Resampler(_RATES[kind], _RATES[self._kind])
-        if kind != self._resampled_kind:
+        if self._resampler is None or kind != self._resampled_kind:
+            before = self._kind if self._resampler is None else self._resampled_kind
             raise WireError(
-                f"expected audio of one rate, got {_RATES[kind]} Hz after"
-                f" {_RATES[self._resampled_kind]} Hz"
+                f"expected audio of one rate, got {_RATES[kind]} Hz after {_RATES[before]} Hz"
             )
         n, worth = self._resampler.take(pcm)
         return self._resampler.process(worth, n)

@@ -2,15 +2,18 @@
 """The call in a capture, as the legs of a call."""
 
 import logging
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from operator import itemgetter
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 import numpy as np
 
-from recorder.errors import FileError, WireError
+from recorder.errors import FileError, OptionError, WireError
+from recorder.placement.frames import SAMPLE_BYTES
 from recorder.placement.resampling import HIGHEST_RATE, LOWEST_RATE
 from recorder.reading import AudioFile, FileLegs, legs_of
 from recorder.sources.captured_calls import (
@@ -22,12 +25,14 @@ from recorder.sources.captured_calls import (
     calls,
 )
 from recorder.sources.codecs import codecs
-from recorder.sources.pcap import datagrams
+from recorder.sources.pcap import datagrams, is_capture
 from recorder.sources.rtp_packets import is_rtcp, parse
 from recorder.sources.rtp_receiver import Audio, Press, RtpReceiver
 from recorder.sources.sip import Dialogs
 
 if TYPE_CHECKING:
+    import os
+
     from numpy.typing import NDArray
 
 _LOG: Final = logging.getLogger("recorder")
@@ -36,8 +41,27 @@ _BLOCK_SECONDS: Final = 5.0
 _DEFAULT_RATE: Final = 8000
 
 
+def open_capture(path: "str | os.PathLike[str]") -> IO[bytes] | None:
+    """Open a file that is a capture; None for one that is not, or cannot be read."""
+    if Path(path).is_file():  # of a pipe, what is read here would be missing later
+        with suppress(OSError):
+            stream = Path(path).open("rb")  # noqa: SIM115
+            if is_capture(stream.peek(4)):
+                return stream
+            stream.close()
+    return None
+
+
+def only_capture_error(name: str) -> OptionError:
+    """What is wrong with options for audio files, or with another file, beside a capture."""
+    return OptionError(
+        f"{name} is a capture, which has both legs and says how they are encoded: give it alone,"
+        " without --rate, --encoding and --channels (in Python sample_rate, encoding, channels)"
+    )
+
+
 def capture_legs(stream: IO[bytes], name: str) -> FileLegs:
-    """Read the longest call of a capture, which is held in memory.
+    """Read the longest call of a capture, whose packets are held in memory.
 
     The speak leg is who sent the INVITE; without SIP, whose RTP came first. Presses of its keys are
     in `digits`. Position 0 is where the first packet was captured. FileError for a capture that
@@ -51,13 +75,17 @@ def capture_legs(stream: IO[bytes], name: str) -> FileLegs:
         with suppress(WireError):
             packet = parse(datagram.payload)
             flow = flows.setdefault((datagram.source, datagram.destination), [])
-            flow.append(Captured(datagram.seconds, datagram.payload, packet))
+            # The payload is in the datagram: a second one would take as much memory again.
+            head = packet._replace(payload=b"")
+            flow.append(Captured(datagram.seconds, datagram.payload, head))
     found = calls(flows, list(dialogs))
+    flows.clear()
     if not found:
         raise FileError(f"cannot read {name}: it has no RTP of a call")
     if len(found) > 1:
         others = f"{len(found) - 1} other call{'' if len(found) == 2 else 's'}"
         _LOG.warning("%s has %s: only the longest one is read", name, others)
+        del found[1:]
     return _as_legs(found[0], name)
 
 
@@ -73,7 +101,8 @@ def _as_legs(call: CapturedCall, name: str) -> FileLegs:
     for leg, direction, known in zip(legs, directions, rates, strict=True):
         rate = known or _DEFAULT_RATE
         audio, pressed = _decoded(direction, rate, start)
-        files.append(_as_file(name, rate, audio))
+        ends = [_end(one) for one in audio] + [one.position for one in pressed if audio]
+        files.append(_as_file(name, rate, audio, max(ends, default=0)))
         if leg == "speak":
             presses = [(press.position / rate, press.digit) for press in pressed]
     found = legs_of(files)
@@ -98,9 +127,7 @@ def _names(direction: Direction) -> set[str]:
     return {types[one].name if one in types else f"type {one}" for one in used}
 
 
-def _decoded(
-    direction: Direction, rate: int, start: float
-) -> "tuple[NDArray[np.int16], list[Press]]":
+def _decoded(direction: Direction, rate: int, start: float) -> tuple[list[Audio], list[Press]]:
     """The audio and the presses of a leg."""
     rtpmaps = _with_guesses(direction)
     receiver = RtpReceiver(rate, payload_types=rtpmaps)
@@ -109,41 +136,52 @@ def _decoded(
         with suppress(WireError):
             found += receiver.receive(one.data, one.seconds - start)
     found += receiver.finish()
+    direction.packets.clear()  # what they were is in `found`
     audio = [one for one in found if isinstance(one, Audio)]
-    presses = [one for one in found if isinstance(one, Press)]
-    ends = [placed.position + len(placed.pcm) // 2 for placed in audio]
-    ends += [press.position for press in presses]
-    length = max(ends) if audio else 0
-    leg = np.zeros(length, np.int16)
-    for placed in reversed(audio):  # of what overlaps, the first stays
-        pcm = np.frombuffer(placed.pcm, np.int16)
-        leg[placed.position : placed.position + len(pcm)] = pcm
-    return leg, presses
+    return audio, [one for one in found if isinstance(one, Press)]
+
+
+def _end(audio: Audio) -> int:
+    return audio.position + len(audio.pcm) // SAMPLE_BYTES
 
 
 def _with_guesses(direction: Direction) -> Mapping[int, str]:
     """The rtpmaps of a direction; without, dynamic types that look like events are some."""
     payloads: dict[int, list[bytes]] = {}
     for one in direction.packets:
-        payloads.setdefault(one.packet.payload_type, []).append(one.packet.payload)
+        if one.packet.payload_type >= 96:
+            payloads.setdefault(one.packet.payload_type, []).append(parse(one.data).payload)
     guessed = {
         payload_type: "telephone-event/8000"
         for payload_type, found in payloads.items()
-        if payload_type >= 96 and all(len(one) == 4 and one[0] < 16 for one in found)
+        if all(len(one) == 4 and one[0] < 16 for one in found)
     }
     return guessed | direction.rtpmaps
 
 
-def _as_file(name: str, rate: int, audio: "NDArray[np.int16]") -> AudioFile:
-    size = round(rate * _BLOCK_SECONDS)
-    blocks: Iterable[NDArray[np.int16]] = (
-        audio[at : at + size, np.newaxis] for at in range(0, len(audio), size)
-    )
+def _as_file(name: str, rate: int, audio: list[Audio], length: int) -> AudioFile:
     return AudioFile(
         name=name,
         rate=rate,
         channels=1,
-        frames=len(audio),
+        frames=length,
         block_seconds=_BLOCK_SECONDS,
-        blocks=iter(blocks),
+        blocks=_blocks(audio, length, round(rate * _BLOCK_SECONDS)),
     )
+
+
+def _blocks(audio: list[Audio], length: int, size: int) -> "Iterator[NDArray[np.int16]]":
+    """Audio where it belongs: block by block, since a capture of few packets may last for days."""
+    coming = deque(sorted(enumerate(audio), key=lambda one: one[1].position))
+    audio.clear()
+    present: list[tuple[int, Audio]] = []
+    for start in range(0, length, size):
+        block = np.zeros(min(size, length - start), np.int16)
+        while coming and coming[0][1].position < start + size:
+            present.append(coming.popleft())
+        for _, one in sorted(present, reverse=True, key=itemgetter(0)):  # the first one stays
+            pcm = np.frombuffer(one.pcm, np.int16)[max(0, start - one.position) :]
+            at = max(0, one.position - start)
+            block[at : at + len(pcm)] = pcm[: len(block) - at]
+        present = [one for one in present if _end(one[1]) > start + size]
+        yield block[:, np.newaxis]

@@ -22,7 +22,7 @@ _LONGEST_PAUSE_SECONDS: Final = 300
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """A packet and when it was captured, in seconds."""
+    """A packet and when it was captured, in seconds; `packet` is without its payload."""
 
     seconds: float
     data: bytes
@@ -43,6 +43,8 @@ Flows = dict[tuple[Address, Address], list[Captured]]
 
 def calls(flows: Flows, dialogs: list[Dialog]) -> list[CapturedCall]:
     """The calls in a capture, the longest first: those of SIP, and those that look like some."""
+    for packets in flows.values():  # of several interfaces, a file need not be in order
+        packets.sort(key=lambda captured: captured.seconds)
     found = [part for call in _all_calls(flows, dialogs) for part in _parts(call)]
     return sorted(found, key=_length, reverse=True)
 

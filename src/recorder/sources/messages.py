@@ -9,6 +9,8 @@ from typing import Any, Final
 from recorder.errors import WireError, shown
 
 _MOST_SHOWN: Final = 80
+# No service sends so many; Python can read more of them than it can show.
+_MOST_LEVELS: Final = 100
 
 
 def excerpt(value: object) -> str:
@@ -36,9 +38,19 @@ def parse_object(text: str, *, fold: bool = False) -> dict[str, Any]:
         found = json.loads(text, object_pairs_hook=_fold if fold else None)
     except (ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or _is_deep(text, found):
         raise WireError(f"a text message: expected a JSON object, got {excerpt(text)}")
     return found
+
+
+def _is_deep(text: str, value: Any) -> bool:
+    if text.count("{") + text.count("[") <= _MOST_LEVELS:
+        return False
+    level = [value]
+    for _ in range(_MOST_LEVELS):
+        inside = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for values in inside for one in values if isinstance(one, (dict, list))]
+    return bool(level)
 
 
 def field(message: object, *path: str) -> Any:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from io import BytesIO
+from io import SEEK_CUR, BytesIO
 from ipaddress import ip_address
 from typing import IO, Final, Literal
 
@@ -47,7 +47,7 @@ def is_capture(start: bytes) -> bool:
 
 
 def datagrams(stream: IO[bytes], name: str) -> Iterator[Datagram]:
-    """Yield the datagrams of a capture, which is held in memory.
+    """Yield the datagrams of a capture; one that comes through a pipe is held in memory.
 
     Fragments and datagrams that were captured in part are left out. FileError where it cannot be
     read; one that was cut short gives what there is, and a warning.
@@ -62,7 +62,9 @@ def datagrams(stream: IO[bytes], name: str) -> Iterator[Datagram]:
     count = cut = 0
     try:
         # Both readers seek, or ask where they are: a pipe cannot.
-        for seconds, link, frame in _frames(BytesIO(stream.read())):
+        for seconds, link, frame in _frames(
+            stream if stream.seekable() else BytesIO(stream.read())
+        ):
             count += 1
             found = _datagram(seconds, _ip(link, frame))
             if found is None:
@@ -85,12 +87,14 @@ def datagrams(stream: IO[bytes], name: str) -> Iterator[Datagram]:
         _LOG.warning("%s: %d packets were captured in part, and are left out", name, cut)
 
 
-def _frames(stream: BytesIO) -> Iterator[tuple[float, int, bytes]]:
+def _frames(stream: IO[bytes]) -> Iterator[tuple[float, int, bytes]]:
     """Yield the time, the link type and the bytes of each frame."""
     import dpkt
     import pcapng
 
-    if stream.getvalue().startswith(_PCAPNG):
+    start = stream.read(len(_PCAPNG))
+    stream.seek(-len(start), SEEK_CUR)
+    if start == _PCAPNG:
         blocks = iter(pcapng.FileScanner(stream))
         while True:
             with warnings.catch_warnings():  # its own use of itself is deprecated

@@ -14,7 +14,10 @@ _START: Final = re.compile(rb"(?:SIP/2\.0 \d{3} |[A-Z]+ sips?:\S+ SIP/2\.0\r?\n)
 _HEADER: Final = re.compile(r"^([\w-]+)[ \t]*:[ \t]*(.*?)\r?$", re.MULTILINE)
 _COMPACT: Final = {"i": "call-id", "f": "from"}
 _TAG: Final = re.compile(r";[ \t]*tag=([^;\s]+)", re.IGNORECASE)
-_RTPMAP: Final = re.compile(r"^a=rtpmap:(\d+) +([\w.-]+/[1-9]\d{0,6}(?:/[1-9])?)\s*$", re.MULTILINE)
+_RTPMAP: Final = re.compile(
+    r"^a=rtpmap:(\d{1,3}) +([\w.-]+/[1-9]\d{0,6}(?:/[1-9])?)\s*$", re.MULTILINE | re.ASCII
+)
+_PORT: Final = re.compile(r"(\d{1,5})(?:/\d+)?", re.ASCII)
 _CONNECTION: Final = re.compile(r"^c=IN IP[46] ([^\s/]+)", re.MULTILINE)
 
 
@@ -89,9 +92,10 @@ def _media(sdp: str, sender: str) -> Iterator[tuple[Address, dict[int, str]]]:
     session, *sections = re.split(r"^(?=m=)", sdp, flags=re.MULTILINE)
     for section in sections:
         line: Sequence[str] = section.split()
-        if line[0] != "m=audio" or len(line) < 2 or not line[1].partition("/")[0].isdecimal():
+        found = _PORT.fullmatch(line[1]) if line[0] == "m=audio" and len(line) > 1 else None
+        if found is None:
             continue
-        port = int(line[1].partition("/")[0])
+        port = int(found[1])
         types = {int(n): rtpmap for n, rtpmap in _RTPMAP.findall(section) if int(n) < 128}
         connection = _CONNECTION.search(section) or _CONNECTION.search(session)
         for ip in {sender, connection[1] if connection else sender}:

@@ -11,7 +11,7 @@ import numpy as np
 
 from recorder.errors import OptionError
 from recorder.sources.arrival import Arrival, continues_at
-from recorder.sources.forms import AudioForm, Leg
+from recorder.sources.forms import LEGS, AudioForm, Leg
 from recorder.sources.pcm import ByteOrder, Carry, byte_order_of, reordered, sample_bytes
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Track:
             else Arrival(call, legs[0], round(1000 * self._bytes_a_ms), self._feed)
         )
         self._end = 0  # the call's position after the last audio
+        self._ahead = 0  # samples of silence that were laid ahead of the clock, as last seen
         self._due: float | None = None  # the next timestamp, in ms, if nothing is missing
         # Of a track whose messages come in any order: its next chunk, those that came before
         # their turn, how long they have waited, and whether one was dropped.
@@ -88,7 +89,8 @@ class Track:
         self._waited += bool(self._waiting)
         if self._waited > WINDOW:
             self._lay_waiting(0)
-        self.feed_arrived()
+        if self._arrival is not None:
+            self._arrival.tick()
 
     def feed_arrived(self) -> None:
         """Feed what waits for the tick."""
@@ -166,6 +168,12 @@ class Track:
         at = self._end + round(gap * rate / 1000)
         with suppress(OptionError):  # raised where a call's time is what is fed
             self._call.advance()
-            at = min(at, self._call.position + round(_MOST_AHEAD_MS * rate / 1000))
+            now = self._call.position
+            if now > max(continues_at(self._call, leg) for leg in LEGS):
+                self._ahead = 0
+            else:  # it is where a leg ends, which may be ahead of the clock: it moves no further
+                now -= round(len(data) / self._bytes_a_ms * rate / 1000)
+            at = min(at, now + round(_MOST_AHEAD_MS * rate / 1000) - self._ahead)
+            self._ahead += max(0, at - now)
         # Where the call's clock has passed it, the frame lies where it arrives.
         return at if at > continues_at(self._call, self._legs[0]) else None
