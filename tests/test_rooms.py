@@ -13,7 +13,8 @@ SOURCES = Path(recorder.__file__).parent
 
 # From the face down: a module imports from the right of itself, or from a lower room.
 ROOMS = [
-    "__main__ cli cli.record cli.detect cli.recover cli.serve cli.worker cli.inputs cli.audio"
+    "__main__ cli cli.record cli.detect cli.recover cli.serve cli.worker cli.inputs cli.publishing"
+    " cli.audio"
     " cli.console",
     "server.workers server.serving server.websocket server.connection server.calls server.http"
     " server.lines server.settings server.stopping server.ticker server.meters server",

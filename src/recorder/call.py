@@ -575,8 +575,8 @@ class Call:
         - "voice": a VoiceEvent when voice begins or ends on a leg; `input_sensitivity` S puts its
           gate at -S dBFS.
         - "digit": a DigitEvent for each key that the party presses.
-        - "publishing": a PublishingEvent when a file or an event could not be sent at once, and
-          what became of it.
+        - "publishing": a PublishingEvent when a file is about to be stored, and when a file or an
+          event could not be sent at once.
 
         OptionError for another type, handler or sensitivity.
         """

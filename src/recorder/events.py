@@ -123,12 +123,12 @@ class DigitEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishingEvent:
-    """What became of a file or an event that could not be sent at once.
+    """A file is about to be stored; or what became of what could not be sent at once.
 
     - `what`: "upload": the file; "status": an event; "outbox": what is kept of both on the disk.
-    - `state`: "pending": an attempt failed, and others follow; "done": one succeeded; "failed": it
-      is given up.
-    - `url`: where to; `error`: what went wrong, None with "done".
+    - `state`: "started": the file is complete, and about to be stored; "pending": an attempt
+      failed, and others follow; "done": one succeeded; "failed": it is given up.
+    - `url`: where to; `error`: what went wrong, if anything did.
     """
 
     event_type: str = field(default=PUBLISHING_EVENT, init=False)
@@ -137,7 +137,7 @@ class PublishingEvent:
     control_id: str
     recording_id: str
     what: Literal["upload", "status", "outbox"]
-    state: Literal["pending", "done", "failed"]
+    state: Literal["started", "pending", "done", "failed"]
     url: str
     error: str | None
 

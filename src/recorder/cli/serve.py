@@ -11,6 +11,7 @@ import click
 
 from recorder.cli.audio import DEFAULTS, audio_options
 from recorder.cli.console import Console, console_options, give_up_output
+from recorder.cli.publishing import destinations, publishing_options
 from recorder.errors import OptionError
 from recorder.options import RecordOptions
 
@@ -79,6 +80,7 @@ def _listens(name: str, what: str) -> Callable[[Callable[..., None]], Callable[.
     help="Processes that share the ports: one for each core.",
 )
 @_listens("--http", "Answer /healthz and /metrics there.")
+@publishing_options
 @console_options
 def serve_command(
     directory: Path,
@@ -108,6 +110,7 @@ def serve_command(
     sources = {name: address for name, address in found.items() if address is not None}
     if not sources:
         raise click.UsageError(f"expected one of --{', --'.join(_SOURCES)}")
+    where = destinations(others)
     others["format"] = format_ or DEFAULTS.format
     others["direction"] = direction or ("both" if others["stereo"] else DEFAULTS.direction)
     settings = Settings(
@@ -116,6 +119,7 @@ def serve_command(
         directory=directory,
         max_calls=max_calls,
         max_idle=max_idle,
+        destinations=where,
     )
     for host, _ in [*sources.values(), *([http] if http else [])]:
         if not _is_loopback(host):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """All that a process has to send: what its calls record, and what others left."""
 
+import logging
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from recorder.events import PublishingEvent, RecordEvent
 
+_LOG: Final = logging.getLogger("recorder")
 # How long what is being sent may keep the process from its end, in all.
 _EXIT_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.25
@@ -63,12 +65,12 @@ class Agent:
         self._around = Surroundings(
             means=self.means, lines=self._lines, open_outbox=self._open, ended=self._ended
         )
-        self._key: dict[Path, str | None] = {}
         self._clear()
 
     def _clear(self) -> None:
         self._lock = threading.Lock()  # for background threads, and `finish`
         self._publications: set[Publication] = set()
+        self._keys: dict[Path, str] = {}  # what is left over in a folder is signed with this
         self._own: dict[Path, Outbox] = {}
         self._users: dict[Outbox, int] = {}
 
@@ -92,7 +94,8 @@ class Agent:
         report: Report,
     ) -> Publication:
         """Return what takes the events of a recording that is about to begin."""
-        self._key[folder] = destinations.status_key
+        if destinations.status_key:
+            self.set_key(folder, destinations.status_key)
         publication = Publication(
             self._around,
             call_id=call_id,
@@ -111,7 +114,7 @@ class Agent:
             if outbox is None:
                 outbox = self._own[folder] = open_outbox(folder)
                 self._users[outbox] = 0
-                PUBLISHING.lane().put(lambda: self._resume_all(folder))
+                self.take_over_later(folder)
             self._users[outbox] += 1
             return outbox
 
@@ -129,7 +132,11 @@ class Agent:
 
     # -- what others left ------------------------------------------------------------------
 
-    def _resume_all(self, folder: Path) -> None:
+    def take_over_later(self, folder: Path) -> None:
+        """Do so in the background."""
+        PUBLISHING.lane().put(partial(self._take_over, folder.absolute()))
+
+    def _take_over(self, folder: Path) -> None:
         self.take_over(folder)
 
     def take_over(self, folder: Path) -> list[Publication]:
@@ -162,7 +169,7 @@ class Agent:
             self._around,
             call_id=entry.event["params"]["call_id"],
             folder=outbox.folder,
-            key=self._key.get(outbox.folder),
+            key=self._keys.get(outbox.folder),
             deliver=_nobody,
             report=_nobody,
         )
@@ -172,7 +179,7 @@ class Agent:
 
     def set_key(self, folder: Path, key: str) -> None:
         """Sign what others left in a folder with a key."""
-        self._key[folder] = key
+        self._keys[folder] = key
 
     # -- its end ---------------------------------------------------------------------------
 
@@ -193,6 +200,12 @@ class Agent:
         """The process ends: what is not sent now stays in the outbox."""
         self.drain(_EXIT_SECONDS)
         self.hurry()
+        if left := len(self._publications):
+            _LOG.warning(
+                "%d recordings, or events of them, are still to be sent: the next process that"
+                " records into their folder does that, or `recorder recover`",
+                left,
+            )
 
 
 AGENT: Final = Agent()

@@ -85,6 +85,9 @@ class Destinations:
         )
 
 
+NOWHERE: Final = Destinations()
+
+
 def environment_key() -> str | None:
     """Return the key in the environment."""
     return os.environ.get(KEY_VARIABLE) or None

@@ -135,8 +135,11 @@ class Publication:
             if self._entry.storage and (not event.size or final_name(event.path) is not None):
                 error = event.error or "there is no complete file"
                 self._entry = replace(self._entry, upload="failed", error=error)
-            if self._entry.storage and self._entry.upload != "failed":
+            is_started = self._entry.upload == "waiting"
+            if is_started:
                 self._save()
+        if is_started:
+            self._tell_about("upload", "started", self.entry.event["params"]["url"], "")
         self.go_on()
 
     def go_on(self) -> None:
@@ -269,7 +272,7 @@ class Publication:
     def _tell_about(
         self,
         what: Literal["upload", "status", "outbox"],
-        state: Literal["pending", "done", "failed"],
+        state: Literal["started", "pending", "done", "failed"],
         url: str,
         error: str,
     ) -> None:

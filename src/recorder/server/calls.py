@@ -4,12 +4,15 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from recorder.call import Call
-from recorder.events import RECORD_EVENT, RecordEvent
+from recorder.events import PUBLISHING_EVENT, RECORD_EVENT, PublishingEvent, RecordEvent
 from recorder.options import RecordOptions
+from recorder.publishing.agent import AGENT
+from recorder.publishing.destinations import NOWHERE, Destinations
 from recorder.runtime.lanes import WRITING
 from recorder.server.meters import Readings
 from recorder.sources.pcm import call_rates
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from recorder.action import RecordAction
 
 _LOG: Final = logging.getLogger("recorder")
+# Of the time for files, what they have to be stored before their events go out without that.
+_STORING_SHARE: Final = 0.6
 # What the calls' clock passes at most from one tick to the next, in seconds: twice a tick, so that
 # a few ticks are less than a call's max_skew.
 _MOST_A_TICK: Final = 0.04
@@ -39,9 +44,13 @@ class Calls:
         *,
         most: int,
         most_idle_seconds: float,
+        destinations: Destinations = NOWHERE,
     ) -> None:
         self._options = options
         self._directory = directory
+        self._destinations = destinations
+        if destinations:  # what a process before this one left
+            AGENT.take_over_later(directory)
         self._report = report
         self._most = most
         self.most_idle_seconds = most_idle_seconds
@@ -104,16 +113,31 @@ class Calls:
             call_id=call_id or None,
             directory=self._directory,
             live=clock,
+            **asdict(self._destinations),
         )
+        has_ended = False
+
+        def end() -> None:
+            nonlocal has_ended
+            if not has_ended:
+                has_ended = True
+                ended()
 
         def take(event: RecordEvent) -> None:
             self._report(event.payload)
             if event.reason is not None:
                 self._running.discard(action)
                 self._count(event)
-                ended()
+                end()
+
+        def take_publishing(event: PublishingEvent) -> None:
+            if event.state == "started":  # the file is complete, and the party need not wait
+                end()
+            else:
+                self._report(event.payload)
 
         call.on(RECORD_EVENT, take)
+        call.on(PUBLISHING_EVENT, take_publishing)
         action = call.record(self._options)
         self._running.add(action)
         self._calls.add(call)
@@ -130,7 +154,10 @@ class Calls:
         """Wait until the files of the calls that were hung up are complete."""
         running = [asyncio.ensure_future(action.wait()) for action in self._running]
         if running:
-            _, late = await asyncio.wait(running, timeout=patience)
+            _, late = await asyncio.wait(running, timeout=patience * _STORING_SHARE)
+            AGENT.hurry()
+            if late:
+                _, late = await asyncio.wait(late, timeout=patience * (1 - _STORING_SHARE))
             for task in late:
                 task.cancel()
 

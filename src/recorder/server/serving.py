@@ -43,6 +43,7 @@ class Server:
             report,
             most=settings.max_calls,
             most_idle_seconds=settings.max_idle,
+            destinations=settings.destinations,
         )
         self._ticker = Ticker(self._on_tick)
         self._connections: set[Connection] = set()
