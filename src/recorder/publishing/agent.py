@@ -61,6 +61,7 @@ class Agent:
 
     def __init__(self) -> None:
         self.means = Means()
+        self.exit_seconds = _EXIT_SECONDS
         self._lines = Lines(self.means)
         self._around = Surroundings(
             means=self.means, lines=self._lines, open_outbox=self._open, ended=self._ended
@@ -198,7 +199,7 @@ class Agent:
 
     def close(self) -> None:
         """The process ends: what is not sent now stays in the outbox."""
-        self.drain(_EXIT_SECONDS)
+        self.drain(self.exit_seconds)
         self.hurry()
         if left := len(self._publications):
             _LOG.warning(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recorder.action import RecordAction
 
 _LOG: Final = logging.getLogger("recorder")
+_EXIT_SECONDS: Final = 1.0  # for what is to be sent, besides the time for files
 # Of the time for files, what they have to be stored before their events go out without that.
 _STORING_SHARE: Final = 0.6
 # What the calls' clock passes at most from one tick to the next, in seconds: twice a tick, so that
@@ -152,6 +153,7 @@ class Calls:
 
     async def finish(self, patience: float) -> None:
         """Wait until the files of the calls that were hung up are complete."""
+        AGENT.exit_seconds = _EXIT_SECONDS
         running = [asyncio.ensure_future(action.wait()) for action in self._running]
         if running:
             _, late = await asyncio.wait(running, timeout=patience * _STORING_SHARE)
