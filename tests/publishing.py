@@ -3,6 +3,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,6 +56,14 @@ def sent() -> None:
     settle()
     assert PUBLISHING.drain(30)
     settle()
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait for something that other threads or processes do."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.005)
 
 
 def die() -> None:

@@ -24,6 +24,7 @@ from tests.publishing import (
     receiving,
     sent,
     stored,
+    until,
 )
 from tests.recordings import NO_LIMITS
 
@@ -216,8 +217,7 @@ def test_a_store_that_hangs_delays_its_event_for_a_bounded_time(
     other = publish(storage="memory://elsewhere")  # another host is not held up
     assert other.join(10).record["upload"] == "done"
     assert not action.is_done
-    while not clock.waiting:
-        pass
+    until(lambda: clock.waiting)
     for due, job in clock.waiting:
         assert due - clock.seconds == 30
         job()
@@ -233,9 +233,8 @@ def test_a_store_that_hangs_delays_its_event_for_a_bounded_time(
 def test_at_most_four_are_stored_at_once(publish: Publish) -> None:
     FlakyFileSystem.hangs.clear()
     actions = [publish(storage="flaky://calls") for _ in range(6)]
-    for action in actions:
-        while action.state != "finished":
-            pass
+    until(lambda: len(FlakyFileSystem.puts) >= 4)
+    assert len(FlakyFileSystem.puts) == 4
     FlakyFileSystem.hangs.set()
     assert {action.join(10).record["upload"] for action in actions} == {"done"}
     assert len(stored()) == 6
@@ -369,8 +368,7 @@ def test_an_address_that_hangs_holds_up_nothing_else(publish: Publish, receiver:
         for _ in range(5):
             publish(status_url=receiver.url).join(10)
         publish(status_url=other.url).join(10)
-        while len(other.bodies) < 2:
-            pass
+        until(lambda: len(other.bodies) >= 2)
     receiver.hangs.set()
     assert sorted(receiver.states) == ["finished"] * 5 + ["recording"] * 5
 

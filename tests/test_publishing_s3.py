@@ -18,7 +18,7 @@ import pytest
 from recorder import Call
 from recorder.publishing.agent import AGENT
 from tests import signals
-from tests.publishing import ManualClock, die, outbox_of, sent
+from tests.publishing import ManualClock, die, outbox_of, sent, until
 from tests.recordings import NO_LIMITS
 
 for module in ("s3fs", "moto", "flask"):
@@ -216,8 +216,7 @@ def test_it_hangs(
     way.is_open.clear()
     way.does = "hang"
     action = record(make_call, bucket)
-    while not clock.waiting:
-        time.sleep(0.01)
+    until(lambda: clock.waiting)
     assert not action.is_done
     clock.waiting.pop(0)[1]()  # it has hung for 30 s
     event = action.join(30)

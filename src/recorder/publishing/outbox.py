@@ -125,6 +125,8 @@ class Outbox:
         """Give it up: what is left in it is another's."""
         folder = self.folder / _FOLDER
         with suppress(OSError):
+            for part in folder.glob(f"{self._owner}.*.part"):  # its process died in `save`
+                part.unlink(missing_ok=True)
             if not any(folder.glob(f"{self._owner}.*.json")):
                 (folder / f"{self._owner}.lock").unlink(missing_ok=True)
         release(self._file)
