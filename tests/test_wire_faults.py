@@ -122,6 +122,39 @@ def no_call(call_id: str, rate: int) -> Call:
     raise AssertionError(call_id)
 
 
+def test_the_clock_of_calls_waits_for_what_was_said_in_a_stall(tmp_path: Path) -> None:
+    async def main() -> None:
+        events: list[dict[str, Any]] = []
+        options = RecordOptions.whole_call()
+        calls = Calls(options, tmp_path, events.append, most=1, most_idle_seconds=60)
+        seconds = 0.0
+        calls.now = lambda: seconds
+        calls.tick()
+        one = calls.open(new_id(), 8000, lambda: None)
+        frame = b"\1\0" * 160
+        for _ in range(10):
+            seconds += 0.02
+            calls.tick()
+            one.feed(speak=frame)
+        seconds += 1.0
+        for _ in range(50):  # what was held back is read before the next tick
+            one.feed(speak=frame)
+        assert one.position == 60 * 160
+        for _ in range(50):
+            calls.tick()
+            one.advance()
+        assert one.position == 60 * 160
+        seconds += 0.02
+        assert one.position == 61 * 160
+        speak = one.stats.speak
+        assert (speak.taken, speak.filled, speak.late) == (60 * 160, 0, 0)
+        one.hangup()
+        calls.leave(one)
+        await calls.finish(10)
+
+    asyncio.run(main())
+
+
 def test_calls_are_refused_while_the_disk_is_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

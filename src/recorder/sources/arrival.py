@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 # Less between two pieces of audio is jitter.
 _GAP_SECONDS: Final = 0.05
 # After a gap: audio that was held back need not come all at once.
-_PATIENCE_SECONDS: Final = 0.06
+_PATIENCE_SECONDS: Final = 0.1
 _MOST_WAITING_SECONDS: Final = 2  # where nobody calls `flush`
 
 
