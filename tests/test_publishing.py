@@ -568,17 +568,26 @@ def test_the_next_process_that_records_there_continues(
     assert outbox_of(folder) == []
 
 
-def test_a_recording_whose_process_died_in_its_middle(
-    make_call: Callable[..., Call], folder: Path, receiver: Receiver
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_process_that_died_before_the_terminal_event(
+    make_call: Callable[..., Call],
+    folder: Path,
+    receiver: Receiver,
+    knows: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """How it ends is in the outbox before the file has its name."""
     call = make_call(
         storage="flaky://calls", status_url=receiver.url, status_key=KEY, allow_private=True
     )
     action = call.record(NO_LIMITS, control_id="mine")
     call.feed(speak=signals.noise(2, -20))
     sent()
-    # The file is published, but nobody learns how it ended.
-    call._actions[action.recording_id]._session._publish = lambda event, last: None
+    # The file gets its name, but nobody learns how it ended.
+    session = call._actions[action.recording_id]._session
+    monkeypatch.setattr(session, "_publish", lambda event, last: None)
+    if not knows:
+        monkeypatch.setattr(session, "_note", None)
     action.stop()
     sent()
     (name,) = [name for name in names(folder) if name != ".outbox"]
@@ -586,11 +595,13 @@ def test_a_recording_whose_process_died_in_its_middle(
     assert finish(folder, status_key=KEY)[0].upload == "done"
     assert list(stored()) == [f"/calls/{name}"]
     params = receiver.bodies[-1]["params"]
-    assert (params["control_id"], params["state"]) == ("mine", "error")
+    assert (params["control_id"], params["state"]) == ("mine", "finished" if knows else "error")
+    assert params["record"]["reason"] == ("stopped" if knows else "error")
+    assert params["size"] == len(stored()[f"/calls/{name}"])
     assert params["duration"] == params["record"]["duration"] == 2.0
     assert params["url"] == f"flaky://calls/{name}"
     assert params["record"]["upload"] == "done"
-    assert "ended before it reported" in params["record"]["error"]
+    assert ("ended before it reported" in params["record"].get("error", "")) is not knows
 
 
 def test_what_a_process_works_on_is_left_alone(publish: Publish, folder: Path) -> None:

@@ -428,7 +428,7 @@ class Call:
         publish: Callable[[RecordEvent, bool], None] = partial(
             self._reports.recording, action, subscription, partial(self._delivered, action)
         )
-        opening = None
+        note = None
         if destinations:
             from recorder.publishing.agent import AGENT  # here: most send nothing
 
@@ -440,11 +440,11 @@ class Call:
                 deliver=publish,
                 report=self._reports.publish,
             )
-            publish, opening = publication.take, publication.opening
+            publish, note = publication.take, publication.note
         session.connect(
             publish=publish,
             failed=partial(ERRANDS.lane().put, partial(self._fail, session)),
-            opening=opening,
+            note=note,
         )
         if loop is None:
             session.writer.open()

@@ -266,7 +266,7 @@ def _file_of(folder: Path, entry: Entry) -> Path | None:
 
 
 def _cut_off(folder: Path, entry: Entry) -> Entry:
-    """How a recording ended whose process died before it said so."""
+    """How a recording ended whose process died before its terminal event came."""
     path = _file_of(folder, entry)
     size, samples, ended_at = 0, 0, time.time()
     if path is not None:
@@ -278,16 +278,13 @@ def _cut_off(folder: Path, entry: Entry) -> Entry:
     before, found, behind = params["url"].rpartition(entry.file)
     url = f"{before}{name}{behind}" if found else params["url"]
     file = {"url": url, "size": size, "duration": samples / entry.sample_rate}
-    why = {"reason": "error", "error": _CUT_OFF}
-    params = {
-        **params,
-        **file,
-        "state": "error",
-        "start_time": params["start_time"] or ended_at,
-        "end_time": ended_at,
-        "timestamp": time.time(),
-        "record": {**params["record"], **file, **why},
-    }
+    how: dict[str, Any] = {"timestamp": time.time()}
+    why: dict[str, Any] = {}
+    if path is None or "reason" not in params["record"]:
+        start_time = params["start_time"] or ended_at
+        how |= {"state": "error", "start_time": start_time, "end_time": ended_at}
+        why = {"reason": "error", "error": _CUT_OFF}
+    params = {**params, **file, **how, "record": {**params["record"], **file, **why}}
     event = {**entry.event, "timestamp": params["timestamp"], "params": params}
     if path is None and entry.upload == "waiting":
         return replace(entry, ended=True, event=event, upload="failed", error="there is no file")

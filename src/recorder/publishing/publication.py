@@ -47,8 +47,8 @@ class Surroundings:
 class Publication:
     """Takes the events of a recording, and has them delivered.
 
-    `opening` and `take` are for the recording's threads: `take` never waits, `opening` writes a
-    small file. `deliver` gets each event, and whether it is the last one: that one once the file is
+    `note` and `take` are for the recording's threads: `take` never waits, `note` writes a small
+    file. `deliver` gets each event, and whether it is the last one: that one once the file is
     stored, or is known to take longer. `report` gets what becomes of what could not be sent at
     once.
     """
@@ -68,7 +68,7 @@ class Publication:
         self._key = key
         self._deliver = deliver
         self._report = report
-        self._lock = threading.RLock()  # of background threads, and of `opening`
+        self._lock = threading.RLock()  # of background threads, and of `note`
         self._outbox: Outbox | None = None
         self._entry: Entry | None = None
         self._new: Callable[[RecordEvent], Entry] | None = None
@@ -85,10 +85,11 @@ class Publication:
         """It is of this process: say where it is to go."""
         self._new = partial(_new_entry, destinations, sample_rate)
 
-    def opening(self, event: RecordEvent, staged: Path) -> None:
-        """The file is there, under its staged name: from now on it is in the outbox."""
+    def note(self, event: RecordEvent, staged: Path) -> None:
+        """Keep in the outbox how it stands: if this process dies, the next one knows no more."""
         with self._lock:
-            self._entry = self._made(event)
+            entry = self._made(event) if self._entry is None else self._entry
+            self._entry = replace(entry, event=event.payload)
             with suppress(OSError):  # then it is not found if this process dies
                 self._entry = replace(self._entry, inode=staged.stat().st_ino)
             self._save(sync=False)
@@ -124,7 +125,9 @@ class Publication:
     def _take(self, event: RecordEvent, last: bool) -> None:
         with self._lock:
             entry = self._made(event) if self._entry is None else self._entry
-            self._entry = replace(entry, event=event.payload, ended=last)
+            if last or "reason" not in entry.event["params"]["record"]:  # it may know more already
+                entry = replace(entry, event=event.payload)
+            self._entry = replace(entry, ended=last)
             if not last:
                 self._queue(event)
                 if self._entry.status_url:
