@@ -174,6 +174,7 @@ class Publication:
             if self.entry.told:
                 return
             pending = replace(self.entry, upload="pending", error=why)
+        _LOG.warning("%s is not stored yet: %s", self.path, why)
         self._settle(pending)
 
     # -- the file --------------------------------------------------------------------------
