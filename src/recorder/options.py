@@ -19,6 +19,7 @@ CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "format": ("wav", "mp3"),
 }
 _SWITCHES: Final = ("stereo", "beep", "noise_tracking", "voice_only", "mask_digits")
+_ROUNDING: Final = 5e-7  # of products of floats, in samples
 MOST_SECONDS: Final = 366 * 24 * 3600
 _SECONDS: Final = ("initial_timeout", "end_silence_timeout", "max_length")
 
@@ -147,7 +148,7 @@ def normalise_digits(key: str, digits: Any) -> str:
 
 def whole_samples(seconds: float, sample_rate: int) -> int:
     """As many whole samples as fit: 0.29 s at 8 kHz is 2320, though 0.29 * 8000 is a bit less."""
-    return math.floor(round(seconds * sample_rate, 6))
+    return math.floor(seconds * sample_rate + _ROUNDING)
 
 
 def timer(seconds: float, sample_rate: int) -> int | None:

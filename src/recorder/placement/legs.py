@@ -92,11 +92,8 @@ class Legs:
     @property
     def now(self) -> int:
         """The call's position."""
-        if self._clock is not None:
-            return max(self._timeline_now(), self._clock())
-        return self._timeline_now()
-
-    def _timeline_now(self) -> int:
+        if self._clock is not None:  # then C takes no frames by itself
+            return max(self._timeline.now, self._clock())
         if self._is_plain:
             line = self._line
             return max(line.position(0), line.position(1), self._timeline.now)

@@ -3,6 +3,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -55,8 +56,8 @@ class Calls:
         self._report = report
         self._most = most
         self.most_idle_seconds = most_idle_seconds
-        self.now = asyncio.get_running_loop().time
-        self._ticked = self.now()
+        self.now = time.monotonic
+        self.clock_limit = self.now() + _MOST_A_TICK
         self._running: set[RecordAction] = set()
         self._connections = 0
         self._calls: set[Call] = set()
@@ -92,17 +93,13 @@ class Calls:
     # -- time ------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Let 20 ms pass for the calls, or what has passed of a stall."""
-        self._ticked = self.present
-
-    @property
-    def present(self) -> float:
-        """What time it is for calls.
+        """Let 20 ms pass for the calls, or what has passed of a stall.
 
         While this process stood still no call was silent: what was said is still to be read. So
-        their clock does not jump, but catches up by ticks, between which is read.
+        the calls' clock does not jump: it stays below `clock_limit`, and catches up by ticks,
+        between which is read.
         """
-        return min(self.now(), self._ticked + _MOST_A_TICK)
+        self.clock_limit = min(self.now(), self.clock_limit) + _MOST_A_TICK
 
     # -- calls -----------------------------------------------------------------------------
 
@@ -182,7 +179,7 @@ class _Clock:
 
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self._began = calls.present
+        self._began = min(calls.now(), calls.clock_limit)
         self._call: Call | None = None
         self._is_asking = False  # the call, which asks back
 
@@ -193,10 +190,10 @@ class _Clock:
     def __call__(self) -> float:
         if self._call is None:
             return self._began
-        present, now = self._calls.present, self._calls.now()
-        if present < now and not self._is_asking:
-            self._is_asking = True
-            said = self._began + self._call.position / self._call.sample_rate
-            self._is_asking = False
-            present = min(now, max(present, said))
-        return present
+        now, limit = self._calls.now(), self._calls.clock_limit
+        if now <= limit or self._is_asking:
+            return min(now, limit)
+        self._is_asking = True
+        said = self._began + self._call.position / self._call.sample_rate
+        self._is_asking = False
+        return min(now, max(limit, said))
