@@ -32,7 +32,7 @@ NAMES = """
     SAMPLE_RATES __version__
     Call RecordAction Acknowledgement CallStats LegStats
     RecordOptions AudioOptions
-    RecordEvent VoiceEvent DigitEvent
+    RecordEvent VoiceEvent DigitEvent PublishingEvent
     detect Detection FileDetection Digit VoiceSpan Detector Edge
     recover Recovered
     RecorderError CallEndedError ControlIdError FileError FrameError OptionError
@@ -98,13 +98,13 @@ def test_the_version_is_that_of_the_distribution() -> None:
         (
             Call,
             "sample_rate call_id node_id directory base_url max_skew speak_rate listen_rate live"
-            " file_mode",
+            " file_mode storage status_url status_key keep_local allow_private",
         ),
         (Call.feed, "self speak listen encoding at"),
         (Call.play, "self pcm sample_rate encoding"),
         (Call.clear, "self"),
         (Call.playout, "self n"),
-        (Call.record, "self audio control_id on_completed path"),
+        (Call.record, "self audio control_id on_completed path storage status_url"),
         (Call.on, "self event_type handler input_sensitivity"),
         (Call.action, "self control_id"),
         (Call.digit, "self digit"),
@@ -140,6 +140,11 @@ def test_the_defaults_of_a_call() -> None:
         "listen_rate": None,
         "live": False,
         "file_mode": 0o600,
+        "storage": None,
+        "status_url": None,
+        "status_key": None,
+        "keep_local": False,
+        "allow_private": False,
     }
 
 

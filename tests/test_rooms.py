@@ -14,7 +14,7 @@ SOURCES = Path(recorder.__file__).parent
 # From the face down: a module imports from the right of itself, or from a lower room.
 ROOMS = [
     "__main__ cli cli.record cli.detect cli.recover cli.serve cli.certificate cli.worker cli.inputs"
-    " cli.audio cli.console",
+    " cli.publishing cli.audio cli.console",
     "server.workers server.serving server.relay server.media server.websocket server.connection"
     " server.calls server.http server.lines server.settings server.stopping server.ticker"
     " server.meters server",
@@ -25,6 +25,9 @@ ROOMS = [
     " sources.forms sources.messages sources.playback sources.arrival sources.pcm sources.rtp",
     "__init__",
     "call reports action",
+    "publishing publishing.agent publishing.publication publishing.lines publishing.outbox"
+    " publishing.targets publishing.destinations publishing.webhook publishing.storage"
+    " publishing.attempts publishing.signature",
     "recording.recordings recording.session recording.state recording",
     "writing.writer writing writing.recovery writing.staged writing.mp3 writing.wav writing.mixing"
     " writing.disk",

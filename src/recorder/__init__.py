@@ -28,7 +28,7 @@ from recorder.errors import (
     RecorderError,
     WireError,
 )
-from recorder.events import DigitEvent, RecordEvent, VoiceEvent
+from recorder.events import DigitEvent, PublishingEvent, RecordEvent, VoiceEvent
 from recorder.options import AudioOptions, RecordOptions
 from recorder.placement.timeline import CallStats, LegStats
 
@@ -67,6 +67,7 @@ __all__ = [
     "FrameError",
     "LegStats",
     "OptionError",
+    "PublishingEvent",
     "RecordAction",
     "RecordEvent",
     "RecordOptions",

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar, overload
 from recorder.action import Acknowledgement, RecordAction
 from recorder.detection.core import NO_FRAME, check_sample_rate
 from recorder.errors import CallEndedError, FileError, OptionError, shown
-from recorder.events import DIGIT_EVENT, RECORD_EVENT, VOICE_EVENT, file_url
+from recorder.events import (
+    DIGIT_EVENT,
+    PUBLISHING_EVENT,
+    RECORD_EVENT,
+    VOICE_EVENT,
+    RecordEvent,
+)
 from recorder.options import (
     AudioOptions,
     RecordOptions,
@@ -34,6 +40,7 @@ from recorder.placement.frames import (
 )
 from recorder.placement.legs import Legs
 from recorder.placement.resampling import check_rate
+from recorder.publishing.destinations import Destinations
 from recorder.recording.recordings import Recordings
 from recorder.recording.session import Identity, Session
 from recorder.reports import Reports
@@ -54,7 +61,7 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger("recorder")
 _MOST_ADVANCE_SECONDS: Final = 24 * 3600
 _MOST_AT: Final = 1 << 60
-_EVENT_TYPES: Final = (RECORD_EVENT, VOICE_EVENT, DIGIT_EVENT)
+_EVENT_TYPES: Final = (RECORD_EVENT, VOICE_EVENT, DIGIT_EVENT, PUBLISHING_EVENT)
 
 F = TypeVar("F", bound=Frame)
 
@@ -74,6 +81,12 @@ class Call:
     - `live`: whether time also passes when nothing is fed. A function that returns seconds is a
       clock of your own, for tests: then only `feed`, the commands and `advance` read it.
     - `file_mode`: permissions of the files. Who may read them may enter the folders made for them.
+    - `storage`: a URL of a folder, such as s3://bucket/prefix, where files go once complete. Events
+      carry the object's URL, or `base_url` and the name.
+    - `status_url`: where the events of recordings are POSTed as JSON, signed with `status_key`, or
+      with the environment's RECORDER_STATUS_KEY.
+    - `keep_local`: whether a file stays in its folder once it is stored.
+    - `allow_private`: whether `status_url` may be in a private network.
 
     OptionError for an argument of another type or out of range. The methods may be called from
     any thread, and from signal handlers. No method waits for a file or a handler, but `record`
@@ -92,6 +105,11 @@ class Call:
         listen_rate: int | None = None,
         live: bool | Callable[[], float] = False,
         file_mode: int = 0o600,
+        storage: str | None = None,
+        status_url: str | None = None,
+        status_key: str | None = None,
+        keep_local: bool = False,
+        allow_private: bool = False,
     ) -> None:
         self.sample_rate = check_sample_rate(sample_rate)
         for name, value in (("call_id", call_id), ("node_id", node_id), ("base_url", base_url)):
@@ -106,6 +124,13 @@ class Call:
         self.node_id = node_id if node_id is not None else str(uuid.uuid4())
         self.base_url = base_url or None
         self.file_mode = check_mode("file_mode", file_mode)
+        self._destinations = Destinations(
+            storage=storage,
+            status_url=status_url,
+            status_key=status_key,
+            keep_local=keep_local,
+            allow_private=allow_private,
+        )
         self._turns = Turns()
         self._actions: dict[str, RecordAction] = {}  # by recording_id, until their event is out
         self._reports = Reports(self.call_id)
@@ -358,6 +383,8 @@ class Call:
         control_id: str | None = None,
         on_completed: Handler | None = None,
         path: str | os.PathLike[str] | None = None,
+        storage: str | None = None,
+        status_url: str | None = None,
     ) -> RecordAction:
         """Start a recording; several may run at once.
 
@@ -366,6 +393,7 @@ class Call:
         - `on_completed`: called with the terminal event, once, after the file is complete.
         - `path`: the exact file to make, instead of a made-up name in the call's directory; in
           a folder that exists.
+        - `storage`, `status_url`: of this recording, instead of the call's; "" for none.
 
         Raises OptionError, ControlIdError (the name is in use), FileError (the file cannot be made,
         or is there already) or CallEndedError; nothing has been started then.
@@ -380,6 +408,7 @@ class Call:
                 f"control_id: expected a string, not empty, or None, got {shown(control_id)}"
             )
         target = None if path is None else check_path(path, options)
+        destinations = self._destinations.but(storage, status_url)
         subscription = None if on_completed is None else Subscription(on_completed)
         loop = running_loop()
         identity = Identity(
@@ -397,14 +426,29 @@ class Call:
             target or self.directory / name,
             mode=self.file_mode,
             makes_folder=target is None,
-            url_of=partial(file_url, self.base_url),
+            url_of=destinations.url_of(self.base_url),
         )
         action = RecordAction(self, session)
+        publish: Callable[[RecordEvent, bool], None] = partial(
+            self._reports.recording, action, subscription, partial(self._delivered, action)
+        )
+        note = None
+        if destinations:
+            from recorder.publishing.agent import AGENT  # here: most send nothing
+
+            publication = AGENT.publication(
+                destinations,
+                call_id=self.call_id,
+                folder=session.path.parent,
+                sample_rate=self.sample_rate,
+                deliver=publish,
+                report=self._reports.publish,
+            )
+            publish, note = publication.take, publication.note
         session.connect(
-            publish=partial(
-                self._reports.recording, action, subscription, partial(self._delivered, action)
-            ),
+            publish=publish,
             failed=partial(ERRANDS.lane().put, partial(self._fail, session)),
+            note=note,
         )
         if loop is None:
             session.writer.open()
@@ -524,7 +568,7 @@ class Call:
 
     def on(
         self,
-        event_type: Literal["calling.call.record", "voice", "digit"],
+        event_type: Literal["calling.call.record", "voice", "digit", "publishing"],
         handler: Handler,
         *,
         input_sensitivity: float = 44.0,
@@ -535,6 +579,8 @@ class Call:
         - "voice": a VoiceEvent when voice begins or ends on a leg; `input_sensitivity` S puts its
           gate at -S dBFS.
         - "digit": a DigitEvent for each key that the party presses.
+        - "publishing": a PublishingEvent when a file is about to be stored, and when a file or an
+          event could not be sent at once.
 
         OptionError for another type, handler or sensitivity.
         """

@@ -3,13 +3,14 @@
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
 RECORD_EVENT: Final = "calling.call.record"
 VOICE_EVENT: Final = "voice"
 DIGIT_EVENT: Final = "digit"
+PUBLISHING_EVENT: Final = "publishing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,38 @@ class DigitEvent:
     in_band: bool
 
 
-Event = RecordEvent | VoiceEvent | DigitEvent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishingEvent:
+    """A file is about to be stored; or what became of what could not be sent at once.
+
+    - `what`: "upload": the file; "status": an event; "outbox": what is kept of both on the disk.
+    - `state`: "started": the file is complete, and about to be stored; "pending": an attempt
+      failed, and others follow; "done": one succeeded; "failed": it is given up.
+    - `url`: where to; `error`: what went wrong, if anything did.
+    """
+
+    event_type: str = field(default=PUBLISHING_EVENT, init=False)
+    timestamp: float
+    call_id: str
+    control_id: str
+    recording_id: str
+    what: Literal["upload", "status", "outbox"]
+    state: Literal["started", "pending", "done", "failed"]
+    url: str
+    error: str | None
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The event as JSON can carry it."""
+        params = asdict(self)
+        return {
+            "event_type": params.pop("event_type"),
+            "timestamp": params.pop("timestamp"),
+            "params": params,
+        }
+
+
+Event = RecordEvent | VoiceEvent | DigitEvent | PublishingEvent
 
 
 def file_url(base_url: str | None, path: Path) -> str:
@@ -167,4 +199,15 @@ def record_event(
     }
     return RecordEvent(
         event_type=RECORD_EVENT, timestamp=timestamp, call_id=call_id, params=params, path=path
+    )
+
+
+def record_event_of(payload: dict[str, Any], path: Path | None) -> RecordEvent:
+    """Return the event whose payload this is."""
+    return RecordEvent(
+        event_type=payload["event_type"],
+        timestamp=payload["timestamp"],
+        call_id=payload["params"]["call_id"],
+        params=payload["params"],
+        path=path,
     )

@@ -86,7 +86,7 @@ class RecordOptions:
         for key, choices in CHOICES.items():
             _check_choice(key, getattr(self, key), choices)
         for key in _SWITCHES:
-            object.__setattr__(self, key, _switch(key, getattr(self, key)))
+            object.__setattr__(self, key, check_switch(key, getattr(self, key)))
         for key in _SECONDS:
             value = check_number(key, getattr(self, key), MOST_SECONDS, "seconds (a year)")
             object.__setattr__(self, key, value)
@@ -191,7 +191,8 @@ def check_mode(key: str, mode: Any) -> int:
     return int(mode)
 
 
-def _switch(key: str, value: Any) -> bool:
+def check_switch(key: str, value: Any) -> bool:
+    """Return a bool of any type as Python's own; else OptionError."""
     # numpy's own: what a comparison of arrays gives.
     if type(value).__name__ not in {"bool", "bool_"}:
         raise OptionError(f"{key}: expected True or False, got {shown(value)}")

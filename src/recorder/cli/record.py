@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, TypeVar
@@ -15,6 +16,7 @@ from recorder.call import Call
 from recorder.cli.audio import DEFAULTS, audio_options
 from recorder.cli.console import Console, console_options, print_result
 from recorder.cli.inputs import Inputs, input_options
+from recorder.cli.publishing import destinations, publishing_options
 from recorder.events import RecordEvent
 from recorder.options import CHOICES, RecordOptions
 from recorder.reading import LEGS
@@ -41,6 +43,7 @@ _ENDED: Final = ("finished", "no_input", "error")
     type=click.Path(file_okay=False, path_type=Path),
     help="Where to make a file with a made-up name.  [default: recordings]",
 )
+@publishing_options
 @input_options
 @console_options
 def record_command(
@@ -73,6 +76,7 @@ def record_command(
         raise click.UsageError(f"expected one input, or two, speak and listen; got {len(inputs)}")
     if output is not None and directory is not None:
         raise click.UsageError("--output and --directory exclude each other")
+    where = destinations(audio)
     audio["format"] = _format(format_, output)
     if direction is not None:
         audio["direction"] = direction
@@ -84,7 +88,8 @@ def record_command(
         raise click.UsageError(
             f"--direction {direction} leaves out all of {inputs[0]}: a single leg is speak"
         )
-    call = Call(legs.rate, directory=directory if directory is not None else "recordings")
+    folder = directory if directory is not None else "recordings"
+    call = Call(legs.rate, directory=folder, **asdict(where))
     interrupts = _Interrupts()
     if output is not None:
         make_folder(output.absolute().parent, call.file_mode)

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from recorder.cli.audio import DEFAULTS, audio_options
 from recorder.cli.console import Console, console_options, give_up_output
+from recorder.cli.publishing import destinations, publishing_options
 from recorder.errors import OptionError
 from recorder.options import RecordOptions
 
@@ -106,6 +107,7 @@ def _listens(name: str, what: str) -> Callable[[Callable[..., None]], Callable[.
     metavar="COMMAND",
     help="Takes text on standard input, prints a WAV.  [default: espeak-ng]",
 )
+@publishing_options
 @console_options
 def serve_command(
     directory: Path,
@@ -145,6 +147,7 @@ def serve_command(
         for name in ("direction", "format_", *others)
         if source(name) is not ParameterSource.DEFAULT
     ]
+    where = destinations(others)
     others["format"] = format_ or DEFAULTS.format
     others["direction"] = direction or ("both" if others["stereo"] else DEFAULTS.direction)
     settings = Settings(
@@ -153,6 +156,7 @@ def serve_command(
         directory=directory,
         max_calls=max_calls,
         max_idle=max_idle,
+        destinations=where,
     )
     listening = [*sources.values(), *([http] if http else []), *([relay.address] if relay else [])]
     for host, _ in listening:

@@ -108,9 +108,15 @@ class Session:
         *,
         publish: Callable[[RecordEvent, bool], None],
         failed: Callable[[], None],
+        note: Callable[[RecordEvent, Path], None] | None = None,
     ) -> None:
-        """Have its events published, with whether that is the last, and failures reported."""
+        """Have its events published, with whether that is the last, and failures reported.
+
+        `note` is called in between, with how it stands and where the file is: once the file is
+        there, before all events, and once it is written, before it has its name.
+        """
         self._publish = publish
+        self._note = note
         self.writer.failed = failed
 
     # -- state ----------------------------------------------------------------------------
@@ -359,7 +365,7 @@ class Session:
                 mask.note([e for e in edges if e.kind == "digit_start" or e.position < latest])
             self._hand_on(ending.position)
         self.detach()
-        self.writer.complete(self._completed)
+        self.writer.complete(self._written, self._completed)
 
     # -- events ----------------------------------------------------------------------------
 
@@ -384,19 +390,36 @@ class Session:
 
     def opened(self) -> None:
         """The file is open: its name is known. Called in the background, or at once."""
+        if self._note is not None:
+            event = self._event(self.state, self.path, samples=0)
+            self._note(event, self.writer.file.staged)
         self._is_open = True
         self._announce_waiting()
 
+    def _written(self) -> None:
+        """All is written, and the file is about to get its name. Called in the background."""
+        if self._note is not None:
+            file = self.writer.file
+            outcome = Outcome(path=self.path, size=file.size, samples=file.samples, failure="")
+            self._note(self._terminal(outcome), file.staged)
+
     def _completed(self, outcome: Outcome) -> None:
         """The file is complete, or all that can be had of it. Called in the background."""
-        ending = self.recording.ending
-        assert ending is not None
         if self._is_complete:  # what ended it was interrupted, and done again
             return
         self._is_complete = True
-        why: dict[str, Any]
         if outcome.failure:
             self.final = "error"
+        event = self._terminal(outcome)
+        self._announce_waiting()
+        with self._announcing:
+            self._publish(event, True)
+
+    def _terminal(self, outcome: Outcome) -> RecordEvent:
+        ending = self.recording.ending
+        assert ending is not None
+        why: dict[str, Any]
+        if outcome.failure:
             why = {"reason": "error", "error": outcome.failure}
         else:
             why = {"reason": ending.reason}
@@ -404,7 +427,7 @@ class Session:
                 why["digit"] = ending.digit
         if self.start_time is None:  # stopped while its beep played
             self.start_time = time.time()
-        event = self._event(
+        return self._event(
             self.state,
             outcome.path,
             samples=outcome.samples,
@@ -412,9 +435,6 @@ class Session:
             end_time=self.start_time + (ending.position - self.recording.start) / self._rate,
             why=why,
         )
-        self._announce_waiting()
-        with self._announcing:
-            self._publish(event, True)
 
     def refuse(self, error: FileError) -> None:
         """End it: its file could not be opened."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What happens to calls when the interpreter exits or the process forks, and in which order.
 
-At exit: calls are ended, their files written, then their handlers called. After a fork, in the
-child: the pools begin anew, undelivered events are forgotten, files are closed (`at_fork`), and
-only then calls are informed, which may use all of these.
+At exit: calls are ended, their files written and sent (`at_exit`), then their handlers called.
+After a fork, in the child: the pools begin anew, undelivered events are forgotten, files are closed
+(`at_fork`), and only then calls are informed, which may use all of these.
 """
 
 import atexit
@@ -48,6 +48,7 @@ class Live(Protocol):
 _all: Final[WeakBag[Member]] = WeakBag()
 _kept: Final[set[Member]] = set()
 _fork_hooks: Final[list[Callable[[], None]]] = []
+_exit_hooks: Final[list[Callable[[], None]]] = []
 
 
 def register(call: Member) -> None:
@@ -68,6 +69,11 @@ def release(call: Member) -> None:
 def at_fork(hook: Callable[[], None]) -> None:
     """Have a function called in the child after a fork, before calls are informed."""
     _fork_hooks.append(hook)
+
+
+def at_exit(hook: Callable[[], None]) -> None:
+    """Have a function called at exit, when the files are written and before handlers end."""
+    _exit_hooks.append(hook)
 
 
 def drain(patience: float) -> bool:
@@ -92,6 +98,8 @@ def _at_exit() -> None:
         _LOG.error("the disk has stalled: recordings are left for `recorder recover`")
     elif ERRANDS.drain(_EXIT_PATIENCE_SECONDS):
         WRITING.drain(_EXIT_PATIENCE_SECONDS)  # of what the errands completed
+    for hook in _exit_hooks:
+        _guarded(hook)
     HANDLERS.drain(_EXIT_PATIENCE_SECONDS)
 
 

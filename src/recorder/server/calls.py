@@ -8,13 +8,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from recorder.call import Call
 from recorder.errors import CallRefusedError
-from recorder.events import RECORD_EVENT, RecordEvent
+from recorder.events import PUBLISHING_EVENT, RECORD_EVENT, PublishingEvent, RecordEvent
 from recorder.options import RecordOptions
+from recorder.publishing.agent import AGENT
+from recorder.publishing.destinations import NOWHERE, Destinations
 from recorder.runtime.lanes import WRITING
 from recorder.server.meters import Readings
 from recorder.sources.pcm import call_rates
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from recorder.relay.hub import Hub
 
 _LOG: Final = logging.getLogger("recorder")
+_EXIT_SECONDS: Final = 1.0  # for what is to be sent, besides the time for files
+# Of the time for files, what they have to be stored before their events go out without that.
+_STORING_SHARE: Final = 0.6
 # What the calls' clock passes at most from one tick to the next, in seconds: twice a tick, so that
 # a few ticks are less than a call's max_skew.
 _MOST_A_TICK: Final = 0.04
@@ -49,9 +55,13 @@ class Calls:
         most: int,
         most_idle_seconds: float,
         hub: "Hub | None" = None,
+        destinations: Destinations = NOWHERE,
     ) -> None:
         self._options = options
         self._directory = directory
+        self._destinations = destinations
+        if destinations:  # what a process before this one left
+            AGENT.take_over_later(directory)
         self._report = report
         self._most = most
         self.most_idle_seconds = most_idle_seconds
@@ -135,7 +145,15 @@ class Calls:
             node_id=None if hub is None else hub.access.node_id,
             directory=self._directory,
             live=clock,
+            **asdict(self._destinations),
         )
+        has_ended = False
+
+        def end() -> None:
+            nonlocal has_ended
+            if not has_ended:
+                has_ended = True
+                ended()
 
         action: RecordAction | None = None  # of a call that is recorded by the options
 
@@ -146,9 +164,16 @@ class Calls:
             self._count(event)
             if action is not None:
                 self._running.discard(action)
-                ended()
+                end()
+
+        def take_publishing(event: PublishingEvent) -> None:
+            if event.state != "started":
+                self._report(event.payload)
+            elif action is not None:  # the file is complete, and the party need not wait
+                end()
 
         call.on(RECORD_EVENT, take)
+        call.on(PUBLISHING_EVENT, take_publishing)
         self._calls.add(call)
         relayed = hub.offer(call, rate, ended) if hub is not None and goes_to_client else None
         if relayed is not None:
@@ -167,9 +192,13 @@ class Calls:
 
     async def finish(self, patience: float) -> None:
         """Wait until the files of the calls that were hung up are complete."""
+        AGENT.exit_seconds = _EXIT_SECONDS
         running = [asyncio.ensure_future(action.wait()) for action in self._running]
         if running:
-            _, late = await asyncio.wait(running, timeout=patience)
+            _, late = await asyncio.wait(running, timeout=patience * _STORING_SHARE)
+            AGENT.hurry()
+            if late:
+                _, late = await asyncio.wait(late, timeout=patience * (1 - _STORING_SHARE))
             for task in late:
                 task.cancel()
 

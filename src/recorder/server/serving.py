@@ -52,6 +52,7 @@ class Server:
             most=settings.max_calls,
             most_idle_seconds=settings.max_idle,
             hub=None if self._relay is None else self._relay.hub,
+            destinations=settings.destinations,
         )
         self._ticker = Ticker(self._on_tick)
         if self._relay is not None:

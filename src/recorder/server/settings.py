@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from recorder.options import RecordOptions
+from recorder.publishing.destinations import NOWHERE, Destinations
 
 Address = tuple[str, int]
 
@@ -18,6 +19,7 @@ class Settings:
     - `options`, `directory`: of every recording; without options, only clients of RELAY record.
     - `max_calls`: more connections at once are refused, in each process.
     - `max_idle`: seconds without a byte after which a connection is closed.
+    - `destinations`: where files and events go besides.
     """
 
     sources: dict[str, Address]
@@ -25,6 +27,7 @@ class Settings:
     directory: Path
     max_calls: int
     max_idle: float
+    destinations: Destinations = NOWHERE
 
     def as_json(self) -> dict[str, Any]:
         """Return what JSON can carry, and `from_json` takes."""
@@ -39,4 +42,5 @@ class Settings:
             directory=Path(values["directory"]),
             max_calls=values["max_calls"],
             max_idle=values["max_idle"],
+            destinations=Destinations(**values["destinations"]),
         )

@@ -130,12 +130,22 @@ class Writer:
         size = len(speak or b"") + len(listen or b"")
         self._lane.put(lambda: self._write(position, n, speak, listen), size)
 
-    def complete(self, then: Callable[[Outcome], None]) -> None:
-        """Nothing more comes: publish the file, and call `then` from the background thread."""
+    def complete(self, before: Callable[[], None], then: Callable[[Outcome], None]) -> None:
+        """Nothing more comes: publish the file.
+
+        From the background thread `before` is called when all is written, and `then` when it has
+        its name.
+        """
         if self._abandoned is not None:
             then(self._abandoned)
-        else:
-            self._lane.put(lambda: then(self._publish()))
+            return
+
+        def publish() -> None:
+            if not self.failure:
+                before()
+            then(self._publish())
+
+        self._lane.put(publish)
 
     def abandon(self, failure: str) -> None:
         """Give up on a disk that has stalled: the file stays under its staged name."""
