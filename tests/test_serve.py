@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from recorder import FileError, RecordOptions
+from recorder.cli import main
 from recorder.placement.beep import SECONDS as BEEP_SECONDS
 from recorder.server.calls import Calls
 from recorder.server.connection import Connection
@@ -499,6 +501,59 @@ def test_a_process_that_never_listens_ends_the_server(tmp_path: Path) -> None:
 
     with pytest.raises(FileError, match="ended with 3 before it listened"):
         asyncio.run(main())
+
+
+@pytest.fixture
+def signals_kept() -> Iterator[None]:
+    """Those of this process are as they were, afterwards."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+def talk_and_end(port: int, http_port: int, found: dict[str, str]) -> None:
+    """Be Asterisk, then Prometheus, then whoever ends the server that is this process."""
+    try:
+        while True:
+            try:
+                connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+                break
+            except ConnectionRefusedError:
+                continue
+        with connection:
+            connection.sendall(opening()[1])
+            paced(connection, signals.noise(0.2, -25))
+            connection.sendall(message(0x00, b""))
+            until_closed(connection)
+        client = http.client.HTTPConnection("127.0.0.1", http_port, timeout=30)
+        client.request("GET", "/metrics")
+        found["metrics"] = client.getresponse().read().decode()
+        client.close()
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.usefixtures("signals_kept")
+def test_the_command_in_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ports = []
+    for _ in range(2):
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            ports.append(sock.getsockname()[1])
+    found: dict[str, str] = {}
+    party = threading.Thread(target=talk_and_end, args=(*ports, found))
+    party.start()
+    addresses = ["--audiosocket", f"127.0.0.1:{ports[0]}", "--http", f"127.0.0.1:{ports[1]}"]
+    main(["serve", *addresses, "--quiet"], standalone_mode=False)
+    party.join()
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [line["listening"] for line in lines[:2]] == ["audiosocket", "http"]
+    assert [line["params"]["state"] for line in lines[2:]] == ["recording", "finished"]
+    assert "recorder_connections_total 1.0" in found["metrics"]
 
 
 def test_a_server_of_nothing(tmp_path: Path) -> None:
