@@ -4,6 +4,7 @@
 import asyncio
 import http.client
 import json
+import logging
 import os
 import signal
 import socket
@@ -504,10 +505,14 @@ def test_a_process_that_never_listens_ends_the_server(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def signals_kept() -> Iterator[None]:
-    """Those of this process are as they were, afterwards."""
+def process_kept() -> Iterator[None]:
+    """The signals and the logger of this process are as they were, afterwards."""
     kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    logger = logging.getLogger("recorder")
+    level, handlers = logger.level, logger.handlers.copy()
     yield
+    logger.setLevel(level)
+    logger.handlers = handlers
     for number, handler in kept.items():
         signal.signal(number, handler)
 
@@ -534,7 +539,7 @@ def talk_and_end(port: int, http_port: int, found: dict[str, str]) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-@pytest.mark.usefixtures("signals_kept")
+@pytest.mark.usefixtures("process_kept")
 def test_the_command_in_this_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
