@@ -343,6 +343,12 @@ def test_what_is_not_of_the_protocol(server: Server, message: str, why: str) -> 
     assert server.source.call is None
 
 
+def test_an_id_that_is_too_long_to_be_one(server: Server) -> None:
+    with pytest.raises(WireError, match="channel_id: expected at most 256 characters, got 257"):
+        server.source.receive(start("slin", channel_id="x" * 257))
+    assert not server.opened
+
+
 def test_what_is_not_of_the_protocol_during_a_call(server: Server) -> None:
     server.source.receive(start("slin"))
     with pytest.raises(WireError, match="another"):

@@ -1006,6 +1006,16 @@ def test_values_that_are_many_but_not_deep(connect: Callable[..., Server]) -> No
     assert connect("twilio").receive(f'{{"event":"new","values":[{wide}]}}') == []
 
 
+def test_an_id_that_is_too_long_to_be_one(make_call: Callable[..., Call]) -> None:
+    source = MediaStream(make_call)
+    start = twilio_start().replace(
+        '"streamSid": "MZ1", "callSid"', f'"streamSid": "{"x" * 257}", "c"'
+    )
+    with pytest.raises(WireError, match="id: expected at most 256 characters, got 257"):
+        source.receive(start)
+    assert source.call is None
+
+
 def test_a_start_of_another_dialect_than_was_given(make_call: Callable[..., Call]) -> None:
     server = Server(make_call, dialect="plivo")
     with pytest.raises(WireError, match="expected a start of plivo"):

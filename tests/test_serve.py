@@ -3,11 +3,13 @@
 
 import asyncio
 import http.client
+import itertools
 import json
 import logging
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -22,7 +24,7 @@ import numpy as np
 import pytest
 import soundfile
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from recorder import FileError, RecordOptions
 from recorder.cli import main
@@ -517,24 +519,61 @@ def process_kept() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def talk_and_end(port: int, http_port: int, found: dict[str, str]) -> None:
-    """Be Asterisk, then Prometheus, then whoever ends the server that is this process."""
+def take_call(client: ClientConnection, media: socket.socket) -> None:
+    """Be a program on RELAY that records the call which comes by a socket, until it is hung up."""
+    numbers = itertools.count()
+
+    def ask(method: str, **params: Any) -> None:
+        request = {"jsonrpc": "2.0", "id": str(next(numbers)), "method": method, "params": params}
+        client.send(json.dumps(request))
+
+    def wait_for(wanted: str) -> dict[str, Any]:
+        """The next answer, or event of a type and state; events are acknowledged."""
+        while True:
+            found: dict[str, Any] = json.loads(client.recv(timeout=30))
+            if "method" not in found:
+                if wanted == "answer":
+                    return found
+                continue
+            client.send(json.dumps({"jsonrpc": "2.0", "id": found["id"], "result": {}}))
+            event = found["params"]
+            states = {event["params"].get("state"), event["params"].get("call_state")}
+            if wanted == event["event_type"] or wanted in states:
+                params: dict[str, Any] = event["params"]
+                return params
+
+    access = {"project": "project", "token": "a token"}
+    ask("signalwire.connect", authentication=access, contexts=["default"], event_acks=True)
+    assert wait_for("answer")["result"]["protocol"]
+    media.sendall(opening()[1] + audio(signals.silence(0.02)))
+    offer = wait_for("calling.call.receive")
+    call = {"node_id": offer["node_id"], "call_id": offer["call_id"]}
+    ask("calling.answer", **call)
+    ask("calling.record", **call, control_id="one", record={"audio": {}})
+    wait_for("recording")
+    paced(media, signals.noise(0.2, -25))
+    media.sendall(message(0x00, b""))
+    wait_for("ended")
+
+
+def talk_and_end(ports: Sequence[int], found: dict[str, str]) -> None:
+    """Be Asterisk, a program on RELAY, Prometheus, and whoever ends the server: this process."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         while True:
             try:
-                connection = socket.create_connection(("127.0.0.1", port), timeout=30)
+                media = socket.create_connection(("127.0.0.1", ports[0]), timeout=30)
+                client = connect(f"wss://127.0.0.1:{ports[2]}", ssl=context)
                 break
             except ConnectionRefusedError:
                 continue
-        with connection:
-            connection.sendall(opening()[1])
-            paced(connection, signals.noise(0.2, -25))
-            connection.sendall(message(0x00, b""))
-            until_closed(connection)
-        client = http.client.HTTPConnection("127.0.0.1", http_port, timeout=30)
-        client.request("GET", "/metrics")
-        found["metrics"] = client.getresponse().read().decode()
-        client.close()
+        with media, client:
+            take_call(client, media)
+        page = http.client.HTTPConnection("127.0.0.1", ports[1], timeout=30)
+        page.request("GET", "/metrics")
+        found["metrics"] = page.getresponse().read().decode()
+        page.close()
     finally:
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -543,22 +582,27 @@ def talk_and_end(port: int, http_port: int, found: dict[str, str]) -> None:
 def test_the_command_in_this_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    assert recorder("certificate", "tls", folder=tmp_path).status == 0
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RECORDER_TOKEN", "a token")
     ports = []
-    for _ in range(2):
+    for _ in range(3):
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             ports.append(sock.getsockname()[1])
     found: dict[str, str] = {}
-    party = threading.Thread(target=talk_and_end, args=(*ports, found))
+    party = threading.Thread(target=talk_and_end, args=(ports, found))
     party.start()
-    addresses = ["--audiosocket", f"127.0.0.1:{ports[0]}", "--http", f"127.0.0.1:{ports[1]}"]
-    main(["serve", *addresses, "--quiet"], standalone_mode=False)
+    names = ("audiosocket", "http", "relay")
+    where = zip(names, ports, strict=True)
+    addresses = [part for name, port in where for part in (f"--{name}", f"127.0.0.1:{port}")]
+    tls = ["--tls-cert", "tls/relay-cert.pem", "--tls-key", "tls/relay-key.pem"]
+    main(["serve", *addresses, *tls, "--project", "project", "--quiet"], standalone_mode=False)
     party.join()
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    assert [line["listening"] for line in lines[:2]] == ["audiosocket", "http"]
-    assert [line["params"]["state"] for line in lines[2:]] == ["recording", "finished"]
-    assert "recorder_connections_total 1.0" in found["metrics"]
+    assert {line["listening"] for line in lines[:3]} == set(names)
+    assert [line["params"]["state"] for line in lines[3:]] == ["recording", "finished"]
+    assert 'recordings_total{reason="hangup",state="finished"} 1.0' in found["metrics"]
 
 
 def test_a_server_of_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from recorder.errors import CallEndedError, OptionError, WireError, shown
 from recorder.placement.frames import Encoding
 from recorder.sources.arrival import Arrival
 from recorder.sources.asterisk_control import MOST_COMMAND, command, parsed
-from recorder.sources.messages import excerpt, whole
+from recorder.sources.messages import excerpt, short_id, whole
 from recorder.sources.pcm import Carry, reordered, sample_bytes, to_wire
 from recorder.sources.playback import TICKS_A_SECOND, Playback, let_time_pass
 
@@ -125,7 +125,7 @@ class AsteriskWebSocket:
         call_id = fields.get("channel_id") or fields.get("connection_id")
         if not isinstance(call_id, str):
             raise WireError(f"MEDIA_START: expected a channel_id, got {excerpt(fields)}")
-        self.call_id = call_id
+        self.call_id = short_id("channel_id", call_id)
         self.call = call = self._open_call(call_id, rate)
         self._playback = Playback(call, rate, size // width)
 

@@ -12,7 +12,7 @@ from recorder.errors import CallEndedError, OptionError, WireError, shown
 from recorder.placement.resampling import check_rate
 from recorder.sources.dialects import DIALECTS, Dialect, DialectName, Template, filled
 from recorder.sources.forms import LEGS, AudioForm, Unsaid
-from recorder.sources.messages import excerpt, field, parse_object, whole
+from recorder.sources.messages import excerpt, field, parse_object, short_id, whole
 from recorder.sources.pcm import ByteOrder, to_wire
 from recorder.sources.playback import TICKS_A_SECOND, Playback
 from recorder.sources.stream_events import digit_of, discarded_by, mark_of, media_of
@@ -142,7 +142,7 @@ class MediaStream:
         assert self._dialect is not None
         self._note_number(message)
         found = (field(message, *path.split(".")) for path in self._dialect.ids)
-        self.call_id = next((one for one in found if isinstance(one, str)), "")
+        self.call_id = short_id("id", next((one for one in found if isinstance(one, str)), ""))
         self._form = form = self._dialect.form(message, self._unsaid)
         order = self._order if form.order is None else form.order
         if field(message, "parameters", "conversationid") != _PROBE:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from recorder.errors import WireError, shown
 
 _MOST_SHOWN: Final = 80
+_MOST_ID: Final = 256
 # No service sends so many; Python can read more of them than it can show.
 _MOST_LEVELS: Final = 100
 
@@ -71,3 +72,10 @@ def whole(name: str, value: Any, least: int, most: int) -> int:
     if is_number and least <= value <= most and value == int(value):
         return int(value)
     raise WireError(f"{name}: expected a whole number from {least} to {most}, got {excerpt(value)}")
+
+
+def short_id(name: str, value: str) -> str:
+    """Return an id of the wire's; WireError for one that no log or event should have to carry."""
+    if len(value) > _MOST_ID:
+        raise WireError(f"{name}: expected at most {_MOST_ID} characters, got {len(value)}")
+    return value
