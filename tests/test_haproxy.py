@@ -33,6 +33,7 @@ AHEAD: Final = 0.2  # seconds that a party is ahead of its call
 
 HAPROXY: Final = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 pytestmark = [
+    pytest.mark.live,
     pytest.mark.skipif(sys.platform != "linux", reason="loopback has one address elsewhere"),
     pytest.mark.skipif(HAPROXY is None, reason="needs haproxy"),
     pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl"),

@@ -30,7 +30,10 @@ from tests.test_audiosocket import message
 from tests.test_serve import COMMAND
 
 pytest.importorskip("signalwire", reason="the test extra installs signalwire-sdk")
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals end a process there")
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(sys.platform == "win32", reason="signals end a process there"),
+]
 
 ROOT: Final = Path(__file__).parent.parent
 SECRETS: Final = {"PROJECT": "project", "TOKEN": "token"}

@@ -45,6 +45,7 @@ from tests.wires import (
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
+@pytest.mark.live
 def test_no_fault_of_a_peer_costs_another_call_a_sample(tmp_path: Path) -> None:
     """Each fault at once, and short calls; `python -m tests.wire_faults` does so for long."""
     report = wire_faults.run(tmp_path, seconds=2, connections=60, max_calls=140, max_idle=5.5)
