@@ -111,6 +111,43 @@ def test_chunks_at_a_rate_of_their_own_are_one_sound(
     assert np.max(np.abs(heard[0][200:7800].astype(int) - expected[200:7800])) < 30
 
 
+def test_play_tells_where_it_ends(make_call: Callable[..., Call]) -> None:
+    call = make_call()
+    assert call.play(LISTEN[:1000]) == 1000
+    assert call.play(LISTEN[:600]) == 1600  # behind what is queued
+    assert call.play(LISTEN[:0]) == 1600
+    feed_frames(call, SPEAK[:800])
+    assert call.play(LISTEN[:400]) == 2000
+    feed_frames(call, SPEAK[:4000])
+    assert call.play(LISTEN[:160]) == 4800 + 160  # it begins now
+    call.clear()
+    assert call.play(LISTEN[:80]) == 4800 + 80
+
+
+@pytest.mark.parametrize("rate", [16000, 24000, 44100])
+def test_the_end_of_what_has_a_rate_of_its_own(make_call: Callable[..., Call], rate: int) -> None:
+    """The last sample is heard before it, in whatever chunks it comes."""
+    prompt = signals.noise(1, -20, rate)
+    for size in (rate, rate // 50):
+        call = make_call()
+        call.play(LISTEN[:1000])
+        ends = [call.play(prompt[at : at + size], sample_rate=rate) for at in range(0, rate, size)]
+        assert ends == sorted(ends)
+        heard = np.flatnonzero(np.concatenate([call.feed(speak=SPEAK), call.feed(speak=SPEAK)]))
+        assert ends[-1] == pytest.approx(9000, abs=1)
+        assert ends[-1] == pytest.approx(heard[-1] + 1, abs=2)
+
+
+@pytest.mark.parametrize("listen_rate", [4000, 16000, 48000])
+def test_the_end_is_told_at_the_call_s_rate(
+    make_call: Callable[..., Call], listen_rate: int
+) -> None:
+    call = make_call(listen_rate=listen_rate)
+    assert call.play(signals.noise(0.5, -20, listen_rate)) == pytest.approx(4000, abs=1)
+    feed_frames(call, SPEAK[:1600])
+    assert call.play(signals.noise(0.1, -20, listen_rate)) == pytest.approx(4800, abs=1)
+
+
 @pytest.mark.parametrize("encoding", ["pcmu", "pcma"])
 def test_it_may_be_g711(call: Call, encoding: Any) -> None:
     call.play(signals.g711(LISTEN, encoding), encoding=encoding)
