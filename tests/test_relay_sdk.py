@@ -13,7 +13,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -216,18 +216,25 @@ class Program:
         return self.lines[-1]
 
 
-@asynccontextmanager
-async def running(
+def running(
     name: str, port: int, certificate: Path, **environment: str
+) -> AbstractAsyncContextManager[Program]:
+    return started([sys.executable, "-m", f"tests.{name}"], port, certificate, **environment)
+
+
+@asynccontextmanager
+async def started(
+    command: Sequence[str], port: int, certificate: Path, **environment: str
 ) -> AsyncIterator[Program]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", f"tests.{name}"),
+        *command,
         cwd=ROOT,
         env={
             **os.environ,
             **SECRETS,
             "HOST": f"localhost:{port}",
             "SIGNALWIRE_RELAY_CA_FILE": str(certificate / "relay-cert.pem"),
+            "NODE_EXTRA_CA_CERTS": str(certificate / "relay-cert.pem"),
             **environment,
         },
         stdout=subprocess.PIPE,
