@@ -25,6 +25,7 @@ import soundfile
 from recorder import detect
 from tests import signals
 from tests.command import read, recorder, write
+from tests.publishing import KEY, Receiver, receiving
 from tests.relay_program import PROGRAMS
 from tests.test_audiosocket import message
 from tests.test_serve import COMMAND
@@ -571,6 +572,38 @@ def test_without_a_client(certificate: Path, tmp_path: Path) -> None:
     assert took < 1
     _, events, _ = asyncio.run(run("--stereo"))
     assert [params["state"] for params in events] == ["recording", "finished"]
+
+
+def test_events_are_posted_too(
+    certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECORDER_STATUS_KEY", KEY)
+
+    async def run(receiver: Receiver) -> Found:
+        options = ("--status-url", receiver.url, "--allow-private")
+        async with (
+            serving(tmp_path, certificate, *options) as server,
+            running("relay_program", server.ports["relay"], certificate) as program,
+        ):
+            printed = asyncio.create_task(program.line())
+            # Calls that come before the client are recorded by the server's own options.
+            while not printed.done():
+                caller = Caller(programs("many"), says(signals.noise(1, -20), HANGUP))
+                server.callers[str(caller.id)] = caller
+                await asyncio.wait_for(caller.run(server.ports["audiosocket"]), PATIENCE)
+                await asyncio.wait([printed], timeout=0.2)
+            found: Found = json.loads(await printed)
+        return found
+
+    with receiving() as receiver:
+        found = asyncio.run(run(receiver))
+    # Once the server has ended, all are sent.
+    assert all(receiver.genuine)
+    events = [body["params"] for body in receiver.bodies]
+    begun, ended = [params for params in events if params["call_id"] == found["call_id"]]
+    assert (begun["state"], ended["state"]) == ("recording", "finished")
+    assert ended["url"] == found["url"]
+    assert ended["record"]["reason"] == found["reason"] == "max_length"
 
 
 @pytest.mark.skipif(shutil.which("mount") is None, reason="there is no mount")
