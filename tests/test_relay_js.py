@@ -81,7 +81,7 @@ def test_a_program_in_javascript(modules: Path, tmp_path: Path) -> None:
     assert record["reason"] == "terminator"
     # The prompt, and the beep once the program knows of its end; neither is in the file.
     heard = np.flatnonzero(caller.sounds)
-    assert 8000 + 2000 - 400 < heard[-1] - heard[0] < 8000 + 2000 + 4000
+    assert 8000 + 2000 - 400 < heard[-1] - heard[0] < 8000 + 2000 + 16000
     pcm = read(Path(urlsplit(record["url"]).path))
     assert len(pcm) == record["duration"] * 8000
     # What was said, with silence in place of the pause; its edges are faded over 4 ms.
@@ -90,7 +90,7 @@ def test_a_program_in_javascript(modules: Path, tmp_path: Path) -> None:
     sounds = np.flatnonzero(said)
     last = np.argmax(np.diff(sounds))
     paused, resumed = sounds[last], sounds[last + 1]
-    assert resumed - paused == pytest.approx(4000, abs=1600)
+    assert 3200 < resumed - paused < 16000
     for part in (slice(0, paused - 32), slice(resumed + 32, None)):
         assert np.array_equal(said[part], expected[part])
-        assert len(said[part]) == pytest.approx(4000, abs=1600)
+        assert 3200 < len(said[part]) < 16000
