@@ -26,7 +26,7 @@ from tests.test_relay_sdk import (
     started,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.live
 
 SAID: Final = signals.noise(10, -20)
 Found = dict[str, Any]
