@@ -204,8 +204,8 @@ def test_a_message_that_is_too_long_closes_a_connection(certificates: Path) -> N
         with suppress(ConnectionClosed):  # it may be closed before all is sent
             peer.send("x" * ((1 << 20) + 1))
         with pytest.raises(ConnectionClosed):
-            peer.recv(timeout=30)
-        assert peer.protocol.close_code == 1009
+            peer.recv(timeout=60)
+        assert peer.protocol.close_code in {1009, 1006}  # where it was closed before all was sent
         with server.connect() as other:
             assert "result" in ask(other, "signalwire.connect", authentication=authentication)
         assert server.stop()[0] == 0

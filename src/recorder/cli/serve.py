@@ -141,13 +141,13 @@ def serve_command(
     if not sources:
         raise click.UsageError(f"expected one of --{', --'.join(_SOURCES)}")
     relay = _relay_settings(others, workers)
+    where = destinations(others)  # which do not say that anything is to be recorded
     source = click.get_current_context().get_parameter_source
     is_given = [
         name
         for name in ("direction", "format_", *others)
         if source(name) is not ParameterSource.DEFAULT
     ]
-    where = destinations(others)
     others["format"] = format_ or DEFAULTS.format
     others["direction"] = direction or ("both" if others["stereo"] else DEFAULTS.direction)
     settings = Settings(
