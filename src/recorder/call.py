@@ -334,7 +334,7 @@ class Call:
         check_encoding(encoding)
         audio = to_pcm(pcm, encoding)
         rate = self._legs.rate("listen") if sample_rate is None else int(sample_rate)
-        # An interrupt in the middle of another change is told no more than that it has not ended.
+        # What interrupts another change only learns that it has not ended.
         unknown = self._legs.now + 1
         play = self._recordings.play
         return self._turns.do(play, audio, rate, postponed=unknown, check=self._check_audio)

@@ -28,7 +28,7 @@ _KEY: Final = "relay-key.pem"
 def certificate_command(directory: Path, host: str) -> None:
     """Make a certificate and its key for `recorder serve --relay`.
 
-    It is signed by itself, and good for a year: a client has to be told to trust it. Prints what
+    It is signed by itself, and good for a year: clients have to be given it. Prints what
     the server and the clients need. Nothing is overwritten.
     """
     try:

@@ -185,7 +185,7 @@ class Agent:
     # -- its end ---------------------------------------------------------------------------
 
     def hurry(self) -> None:
-        """Tell the terminal events that wait for their files to be stored."""
+        """Report the terminal events that wait for their files to be stored."""
         for publication in self._publications.copy():
             publication.tell_now()
 

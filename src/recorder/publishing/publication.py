@@ -210,7 +210,7 @@ class Publication:
         self._settle(pending)
         self._around.means.clock.after(pause, self._try)
 
-    # -- what is told ----------------------------------------------------------------------
+    # -- what is reported ----------------------------------------------------------------------
 
     def _settle(self, found: Entry) -> None:
         """Keep what became of the file; tell it, unless that was told already."""

@@ -35,7 +35,7 @@ def verify(
 
     `body` is the request's as it came, before it is parsed, and `header` the value of
     `Recorder-Signature`. Takes the same time whatever is wrong with the digest. A request that is
-    repeated within the tolerance is genuine: its `event_id` tells that it has come before.
+    repeated within the tolerance is genuine: its `event_id` is one that has come before.
     """
     timestamp, digests = _parse(header or "")
     if not timestamp or abs((time.time() if now is None else now) - int(timestamp)) > tolerance:

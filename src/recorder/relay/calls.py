@@ -478,7 +478,7 @@ class RelayCall:
         self._around.post(self._hang_up)
 
     def hung_up(self) -> None:
-        """The media have ended. What runs is ended, and once all is told, the call."""
+        """The media have ended. What runs is ended, and once all is reported, the call."""
         if self._is_over:
             return
         self._is_over = True

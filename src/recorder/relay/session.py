@@ -37,7 +37,7 @@ _BLADE: Final = (
 
 
 class Session:
-    """What a client is to be told, and the calls that are its own. Its name is `protocol`."""
+    """What a client is to be sent, and the calls that are its own. Its name is `protocol`."""
 
     def __init__(self, signature: str, project: str) -> None:
         # JavaScript's client gives its name again only if the second part is the signature.
@@ -131,7 +131,7 @@ class Desk(Protocol):
 class Link:
     """One connection: frames in; frames out by `send`, and `close` ends it.
 
-    `send` and `close` are called while a method runs, or while its session is told something.
+    `send` and `close` are called while a method runs, or its session has news.
     """
 
     def __init__(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _MOST_CONNECTIONS: Final = 1000
 _MOST_MESSAGE: Final = 1 << 20  # bytes
-# What a client that does not read may have waiting here. It is told again what it did not get.
+# What a client that does not read may have waiting here. What it did not get is sent again.
 _MOST_UNREAD: Final = 4 << 20
 _TICKS: Final = 5  # of 20 ms, between two looks at what has happened
 # Of a file to be opened, before the client is answered all the same.
@@ -89,7 +89,7 @@ class Relay:
         self._ticks = 0
 
     def _post(self, work: "Callable[[], None]") -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+        with suppress(RuntimeError):  # the loop is closed: nobody is left to report to
             self._loop.call_soon_threadsafe(work)
 
     def _open(self, action: "RecordAction", done: "Callable[[FileError | None], None]") -> None:
@@ -125,7 +125,7 @@ class Relay:
             self.hub.tick()
 
     async def finish(self, patience: float) -> None:
-        """Wait until the calls that were hung up have ended and their clients were told; close."""
+        """Wait until the calls that were hung up have ended and are reported; close."""
         until = self._loop.time() + patience
         while self.hub.calls and self._loop.time() < until:
             self._idle.clear()
