@@ -14,10 +14,10 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -42,6 +42,8 @@ from tests import signals
 from tests.command import read, recorder
 from tests.signals import Pcm
 from tests.test_audiosocket import audio, frames, message
+
+T = TypeVar("T")
 
 COMMAND: Final = [sys.executable, "-W", "error", "-m", "recorder", "serve"]
 
@@ -556,18 +558,24 @@ def take_call(client: ClientConnection, media: socket.socket) -> None:
     wait_for("ended")
 
 
+def once_it_listens(connect_to_it: Callable[[], T]) -> T:
+    """Connect as soon as that is not refused."""
+    while True:
+        try:
+            return connect_to_it()
+        except ConnectionRefusedError:
+            continue
+
+
 def talk_and_end(ports: Sequence[int], found: dict[str, str]) -> None:
     """Be Asterisk, a program on RELAY, Prometheus, and whoever ends the server: this process."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        while True:
-            try:
-                media = socket.create_connection(("127.0.0.1", ports[0]), timeout=30)
-                client = connect(f"wss://127.0.0.1:{ports[2]}", ssl=context)
-                break
-            except ConnectionRefusedError:
-                continue
+        media = once_it_listens(
+            lambda: socket.create_connection(("127.0.0.1", ports[0]), timeout=30)
+        )
+        client = once_it_listens(lambda: connect(f"wss://127.0.0.1:{ports[2]}", ssl=context))
         with media, client:
             take_call(client, media)
         page = http.client.HTTPConnection("127.0.0.1", ports[1], timeout=30)
